@@ -1,0 +1,66 @@
+"""serve | drain | probe | settings | version; PID 1 of the container.
+
+Each command imports only what it needs: ``drain`` and ``probe`` run beside the
+service in its container, again and again.
+"""
+
+import sys
+
+USAGE = """usage: python -m app COMMAND
+
+  serve        run the service until SIGTERM or SIGINT
+  drain        ask the running service to drain and wait for it: the preStop hook
+  probe NAME   ask livez, readyz or startupz; exit 0 if the answer is yes
+  settings     list all settings with value range, default and meaning
+  version      print the version"""
+
+
+def main() -> int:
+    """Run the command of the command line; return its exit code, 2 for wrong usage."""
+    match sys.argv[1:]:
+        case ["serve"]:
+            return _serve()
+        case ["drain"]:
+            from app.lifecycle import prestop
+
+            return prestop.drain()
+        case ["probe", name]:
+            from app.lifecycle import prestop
+
+            return prestop.probe(name)
+        case ["settings"]:
+            from app import settings_table
+
+            print(settings_table.render())
+        case ["version"]:
+            from importlib.metadata import version
+
+            print(version("<< cookiecutter.project_slug >>"))
+        case ["help" | "-h" | "--help"]:
+            print(USAGE)
+        case _:
+            print(USAGE, file=sys.stderr)
+            return 2
+    return 0
+
+
+def _serve() -> int:
+    # Before the heavy imports: PID 1 would not even get a signal that it does not handle.
+    from app.lifecycle.signals import Signals
+
+    signals = Signals()
+    signals.install()
+
+    from app.main import create_service
+    from app.settings import SettingsError, load
+
+    try:
+        settings = load()
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return create_service(settings).run(signals)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""One route of each kind, to copy from. Delete this file and its line in ``main.py``."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import structlog
+from fastapi import APIRouter, BackgroundTasks, HTTPException, Query, Request, WebSocket
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic import BaseModel, Field
+from starlette.websockets import WebSocketDisconnect
+
+from app.api.dependencies import Draining
+
+router = APIRouter(tags=["examples"])
+log = structlog.get_logger(__name__)
+
+Seconds = Annotated[float, Query(ge=0, le=60)]
+
+
+class Job(BaseModel):
+    """Work that goes on after its response."""
+
+    seconds: float = Field(default=0.5, ge=0, le=60)
+    note: str = ""
+
+
+_jobs: dict[str, str] = {}
+
+
+@router.get("/hello")
+async def hello() -> dict[str, str]:
+    return {"message": "hello"}
+
+
+@router.get("/slow")
+async def slow(seconds: Seconds = 1) -> dict[str, float]:
+    await asyncio.sleep(seconds)
+    return {"slept": seconds}
+
+
+@router.get("/events", response_class=EventSourceResponse)
+async def events(draining: Draining) -> AsyncIterator[ServerSentEvent]:
+    """An event a second, and a goodbye that asks the client to reconnect."""
+    goodbye = asyncio.create_task(draining.turn())
+    try:
+        count = 0
+        while not goodbye.done():
+            yield ServerSentEvent(event="tick", data=count)
+            count += 1
+            await asyncio.wait({goodbye}, timeout=1)
+        yield ServerSentEvent(event="goodbye", data=count, retry=1000)
+    finally:
+        goodbye.cancel()
+
+
+@router.websocket("/echo")
+async def echo(websocket: WebSocket) -> None:
+    """Nothing here knows of the stop: the client is told with close code 1012."""
+    await websocket.accept()
+    try:
+        while True:
+            await websocket.send_text(await websocket.receive_text())
+    except WebSocketDisconnect:
+        pass
+
+
+@router.post("/jobs", status_code=202)
+async def start_job(job: Job, background: BackgroundTasks) -> dict[str, str]:
+    """Work in the background counts as in flight: the drain waits for it."""
+    job_id = uuid.uuid4().hex
+    _jobs[job_id] = "running"
+    background.add_task(_work, job_id, job.seconds)
+    return {"id": job_id}
+
+
+@router.get("/jobs/{job_id}")
+async def show_job(job_id: str) -> dict[str, str]:
+    if job_id not in _jobs:
+        raise HTTPException(404, "this pod has no such job")
+    return {"id": job_id, "state": _jobs[job_id]}
+
+
+async def _work(job_id: str, seconds: float) -> None:
+    await asyncio.sleep(seconds)
+    _jobs[job_id] = "done"
+    log.info("job done", job_id=job_id)
+
+
+@router.get("/block")
+async def block(request: Request, seconds: Seconds = 1) -> dict[str, float]:
+    """Block the event loop, to see what the probes make of it."""
+    if not request.app.state.settings.examples.faults:
+        raise HTTPException(404, "set APP_EXAMPLES__FAULTS=true to serve this")
+    time.sleep(seconds)  # noqa: ASYNC251
+    return {"blocked": seconds}

@@ -1,0 +1,17 @@
+"""How this service starts, drains and stops. Knows nothing of its routes.
+
+A stop, in the order in which it happens::
+
+    signals, control    SIGTERM, SIGINT or the preStop hook asks for a stop
+    phase               DRAINING: readiness is false before anything else happens
+    probes, management  the kubelet reads it on a port of its own, from a thread of its own
+    traffic             the listener stays open; every answer says ``Connection: close``
+    drain               when arrivals are over: min(limit, max(floor, last arrival + quiet))
+    streams             SSE and WebSocket clients are told, spread over a few seconds
+    server              STOPPING: listener closed, stragglers cancelled
+    tasks, components   ended in this order, each within its budget
+    report              STOPPED: one line says what the stop took and what it cut
+    watchdog            ends the process before SIGKILL would, and says what was stuck
+
+``service`` runs them in this order; it is the file to read first.
+"""

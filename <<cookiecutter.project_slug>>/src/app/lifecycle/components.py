@@ -1,0 +1,172 @@
+"""What the service opens and must close, in the order that its dependencies dictate."""
+
+import asyncio
+import graphlib
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from app.lifecycle.latch import Latch
+from app.lifecycle.server import StartError
+from app.lifecycle.watchdog import where_is
+
+log = structlog.get_logger(__name__)
+
+#: Seconds that a cancelled component gets to clean up before it is left behind.
+CLEAN_UP = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """Something with a beginning and an end: a pool, a client, a consumer.
+
+    ``open`` is called with the opened values of ``depends_on``, in that order, and
+    returns an async context manager. It is entered and left in one task of its
+    own, so task groups and cancel scopes may live in it. Timeouts are seconds.
+    """
+
+    name: str
+    open: Callable[..., AbstractAsyncContextManager[Any]]
+    depends_on: tuple[str, ...] = ()
+    start_timeout: float = 10.0
+    stop_timeout: float = 5.0
+
+
+class _Running:
+    """A component in its own task: opening, open, or closing."""
+
+    def __init__(self, component: Component, values: list[Any]) -> None:
+        self.component = component
+        self.opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.leave = asyncio.Event()
+        self.task = asyncio.create_task(self._live(values), name=f"component {component.name}")
+
+    async def _live(self, values: list[Any]) -> None:
+        async with self.component.open(*values) as value:
+            self.opened.set_result(value)
+            await self.leave.wait()
+
+
+class Components:
+    """A graph of components; ``components["name"]`` is the opened value.
+
+    Raises ValueError at once for a name used twice, an unknown dependency, or a
+    cycle, which the message shows.
+    """
+
+    def __init__(self, components: Iterable[Component] = ()) -> None:
+        self._components: dict[str, Component] = {}
+        for component in components:
+            if component.name in self._components:
+                raise ValueError(f"there are two components named {component.name!r}")
+            self._components[component.name] = component
+        for component in self._components.values():
+            for needed in component.depends_on:
+                if needed not in self._components:
+                    raise ValueError(
+                        f"component {component.name!r} depends on {needed!r}, which does not exist"
+                    )
+        self._needs = {c.name: set(c.depends_on) for c in self._components.values()}
+        try:
+            graphlib.TopologicalSorter(self._needs).prepare()
+        except graphlib.CycleError as error:
+            raise ValueError(f"components form a cycle: {' → '.join(error.args[1])}") from None
+        self._running: dict[str, _Running] = {}
+        #: Seconds that each component took to stop.
+        self.seconds: dict[str, float] = {}
+        #: Components that overran their budget or raised while they stopped.
+        self.failed: list[str] = []
+
+    def __getitem__(self, name: str) -> Any:
+        return self._running[name].opened.result()
+
+    async def start(self) -> None:
+        """Open all, dependencies first, independent ones side by side.
+
+        Raises StartError with one sentence if one fails; nothing stays open then
+        after ``stop``, which the caller owes in any case.
+        """
+        await _walk(self._needs, self._start)
+
+    async def stop(self, budget: float, hurried: Latch) -> None:
+        """Close all that are open; each as soon as nothing that needs it is left.
+
+        All together get ``budget`` seconds, and none at all once ``hurried``.
+        """
+        deadline = time.monotonic() + budget
+        needed_by: dict[str, set[str]] = {name: set() for name in self._needs}
+        for name, needs in self._needs.items():
+            for need in needs:
+                needed_by[need].add(name)
+
+        async def stop(name: str) -> None:
+            if name in self._running:
+                await self._stop(name, deadline, hurried)
+
+        await _walk(needed_by, stop)
+
+    async def _start(self, name: str) -> None:
+        component = self._components[name]
+        values = [self[needed] for needed in component.depends_on]
+        running = _Running(component, values)
+        self._running[name] = running
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(component.start_timeout):
+                await asyncio.wait(
+                    {running.task, running.opened}, return_when=asyncio.FIRST_COMPLETED
+                )
+        except TimeoutError:
+            raise StartError(
+                f"component {name!r} did not open within its {component.start_timeout:g} s"
+            ) from None
+        if not running.opened.done():
+            error = self._running.pop(name).task.exception()
+            log.error("component failed to open", component=name, exc_info=error)
+            raise StartError(f"component {name!r} failed to open: {type(error).__name__}: {error}")
+        log.info("component open", component=name, elapsed=round(time.monotonic() - began, 3))
+
+    async def _stop(self, name: str, deadline: float, hurried: Latch) -> None:
+        running = self._running.pop(name)
+        began = time.monotonic()
+        budget = min(running.component.stop_timeout, max(0.0, deadline - began))
+        if running.opened.done():
+            running.leave.set()
+        else:  # the start was given up; this one is not needed any more
+            running.task.cancel("the service stops before this component was open")
+        await hurried.or_done({running.task}, budget)
+        if not running.task.done():
+            self.failed.append(name)
+            where = "; ".join(where_is(running.task))
+            log.error("component overran its budget", component=name, budget=budget, where=where)
+            running.task.cancel(f"its {budget:.1f} s to close are over")
+            await asyncio.wait({running.task}, timeout=CLEAN_UP)
+        elif not running.task.cancelled() and (error := running.task.exception()):
+            self.failed.append(name)
+            log.error("component failed to close", component=name, exc_info=error)
+        self.seconds[name] = round(time.monotonic() - began, 3)
+
+
+async def _walk(needs: Mapping[str, set[str]], visit: Callable[[str], Awaitable[None]]) -> None:
+    """Visit every name after all that it needs, side by side where it can be."""
+    sorter = graphlib.TopologicalSorter(needs)
+    sorter.prepare()
+    visits: dict[asyncio.Future[None], str] = {}
+    try:
+        while sorter.is_active():
+            for name in sorter.get_ready():
+                visits[asyncio.ensure_future(visit(name))] = name
+            done, _ = await asyncio.wait(visits, return_when=asyncio.FIRST_COMPLETED)
+            for finished in done:
+                name = visits.pop(finished)
+                finished.result()
+                sorter.done(name)
+    finally:
+        for unfinished in visits:
+            unfinished.cancel()
+        if visits:
+            await asyncio.wait(visits)

@@ -1,0 +1,163 @@
+"""One request or WebSocket, from its first byte to the end of its background work."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from app.observability.request_id import HEADER, request_id_of
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+#: RFC 6455 and its registry of close codes: the service restarts, connect again.
+SERVICE_RESTART = 1012
+
+
+class Exchange:
+    """An ASGI call under way, and the two channels it goes through.
+
+    ``receive`` and ``send`` are what the application gets instead of the server's.
+    ``stream`` turns true when the response is an event stream or the WebSocket has
+    been accepted: from then on it is ended in a step of its own, not waited for.
+    """
+
+    __slots__ = (
+        "_body_read",
+        "_ending",
+        "_receive",
+        "_send",
+        "began",
+        "closing",
+        "complete",
+        "cut",
+        "ended",
+        "request_id",
+        "scope",
+        "status",
+        "stream",
+        "task",
+        "turn",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, closing: bool) -> None:
+        self.scope = scope
+        self._receive = receive
+        self._send = send
+        self._body_read = False
+        self._ending = asyncio.Event()
+        self.began = time.monotonic()
+        #: Whether the response must tell the client not to use the connection again.
+        self.closing = closing
+        self.complete = False
+        self.cut = False
+        self.ended = False
+        self.request_id = request_id_of(scope["headers"])
+        self.status = 0
+        self.stream = False
+        self.task = asyncio.current_task()
+        #: Made by the handler that wants to say goodbye itself, set when it may.
+        self.turn: asyncio.Event | None = None
+
+    @property
+    def method(self) -> str:
+        return str(self.scope.get("method", "WS"))
+
+    @property
+    def path(self) -> str:
+        return str(self.scope["path"])
+
+    @property
+    def name(self) -> str:
+        """Method and path, for logs and reports."""
+        return f"{self.method} {self.path}"
+
+    def send(self, message: Message) -> Awaitable[None]:
+        kind = message["type"]
+        if kind == "http.response.body":
+            self.complete = not message.get("more_body", False)
+        elif kind == "http.response.start":
+            self._start(message)
+        elif self.ended:
+            # An OSError is how ASGI says that the peer is gone; Starlette turns it
+            # into WebSocketDisconnect.
+            raise ConnectionResetError("the service is restarting and has closed this WebSocket")
+        elif kind == "websocket.accept":
+            self.status = 101
+            self.stream = True
+        return self._send(message)
+
+    def _start(self, message: Message) -> None:
+        self.status = message["status"]
+        headers = [*message.get("headers", ()), (HEADER, self.request_id.encode())]
+        if self.closing:
+            headers.append((b"connection", b"close"))
+        message["headers"] = headers
+        for name, value in headers:
+            if name == b"content-type":
+                self.stream = value.startswith(b"text/event-stream")
+
+    async def receive(self) -> Message:
+        if self._body_read:
+            # Whoever asks after the whole request listens for the client's end.
+            return await self._disconnected()
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._body_read = not message.get("more_body", False)
+        return message
+
+    async def _disconnected(self) -> Message:
+        client = asyncio.ensure_future(self._receive())
+        ending = asyncio.ensure_future(self._ending.wait())
+        try:
+            await asyncio.wait({client, ending}, return_when=asyncio.FIRST_COMPLETED)
+            return client.result() if client.done() else {"type": "http.disconnect"}
+        finally:
+            client.cancel()
+            ending.cancel()
+
+    async def end(self) -> None:
+        """End a stream without the handler's help, as its client expects it to end.
+
+        An event stream: the handler is told that the client is gone and ``finish``
+        sends the last chunk. A WebSocket: close frame 1012, then the same.
+        """
+        if self.scope["type"] == "websocket" and not self.ended:
+            with contextlib.suppress(OSError, RuntimeError):
+                await self._send({"type": "websocket.close", "code": SERVICE_RESTART})
+        self.ended = True
+        self._ending.set()
+
+    async def finish(self) -> None:
+        """Complete what ``end`` or ``abort`` interrupted, if it still can be."""
+        if self.scope["type"] != "http" or self.complete:
+            return
+        if self.stream:
+            await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+        elif self.status == 0:
+            self.closing = True
+            await self.send(
+                {
+                    "type": "http.response.start",
+                    "status": 503,
+                    "headers": [(b"retry-after", b"1"), (b"content-length", b"0")],
+                }
+            )
+            await self.send({"type": "http.response.body", "body": b""})
+
+    def abort(self, reason: str) -> None:
+        """Cancel the handler; ``reason`` reaches it as the cancellation's message."""
+        self.cut = not self.ended
+        if self.task is not None:
+            self.task.cancel(reason)
+
+    async def gone(self, timeout: float) -> bool:
+        """Wait for the end of it all, background work included; False after ``timeout``."""
+        if self.task is None or self.task.done():
+            return True
+        await asyncio.wait({self.task}, timeout=timeout)
+        return self.task.done()

@@ -1,0 +1,89 @@
+"""The management port: probes and status, served by a thread with a loop of its own.
+
+Probes must not queue behind user traffic, and a handler that blocks the main
+loop must not fail them. The Service does not expose this port, and nothing on it
+can stop or drain the pod.
+"""
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Callable, Mapping
+
+import uvloop
+
+from app.lifecycle.control import Control
+from app.lifecycle.exchange import App, Receive, Scope, Send
+from app.lifecycle.probes import respond
+from app.lifecycle.server import HttpServer, StartError
+
+#: Seconds within which the thread must listen, and end.
+PATIENCE = 5.0
+
+
+class Management:
+    """Runs the management port and the control socket in a daemon thread."""
+
+    def __init__(self, app: App, sock: socket.socket, control: Control) -> None:
+        self._app = app
+        self._socket = sock
+        self._control = control
+        self._loop = uvloop.new_event_loop()
+        self._stop = asyncio.Event()
+        self._started = threading.Event()
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="management", daemon=True)
+
+    def start(self) -> None:
+        """Return when the port and the control socket answer.
+
+        Raises StartError with the reason when they cannot.
+        """
+        self._thread.start()
+        if not self._started.wait(PATIENCE):
+            raise StartError(f"the management port did not open within {PATIENCE:.0f} s")
+        if self._error is not None:
+            raise StartError(str(self._error)) from self._error
+
+    def stop(self) -> None:
+        """Close both and end the thread, after the last step has been told."""
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(PATIENCE)
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serve())
+        except Exception as error:
+            self._error = error
+        finally:
+            self._started.set()
+
+    async def _serve(self) -> None:
+        server = HttpServer(self._app, self._socket, lifespan="off", ws="none")
+        await server.start()
+        try:
+            async with self._control.listening():
+                self._started.set()
+                await self._stop.wait()
+        finally:
+            await server.stop()
+            await server.end_lifespan(PATIENCE)
+
+
+def management_app(routes: Mapping[str, App], status: Callable[[], object]) -> App:
+    """Route ``routes`` by exact path, and ``/statusz`` to ``status`` as JSON."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        route = routes.get(scope["path"])
+        if scope["method"] not in ("GET", "HEAD"):
+            await respond(send, 405, b"only GET and HEAD\n", b"text/plain")
+        elif route is not None:
+            await route(scope, receive, send)
+        elif scope["path"] == "/statusz":
+            await respond(send, 200, json.dumps(status()).encode(), b"application/json")
+        else:
+            known = ", ".join([*routes, "/statusz"])
+            await respond(send, 404, f"not found; there is {known}\n".encode(), b"text/plain")
+
+    return app

@@ -1,0 +1,111 @@
+"""The one state machine: STARTING → READY → DRAINING → STOPPING → STOPPED.
+
+Everything that must know about a stop reads it here: coroutines of any event
+loop, threads, and code that only wants to know how much time is left.
+"""
+
+import enum
+import math
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+
+from app.lifecycle.latch import Latch
+
+log = structlog.get_logger(__name__)
+
+
+class Phase(enum.IntEnum):
+    """Phases in the order of a life; a service only ever moves forward."""
+
+    STARTING = 0
+    READY = 1
+    DRAINING = 2
+    STOPPING = 3
+    STOPPED = 4
+
+
+class Lifecycle:
+    """Phase, reason and deadline of this process.
+
+    ``grace`` is the number of seconds the platform gives between the request to
+    stop and SIGKILL (``terminationGracePeriodSeconds``). ``clock`` is monotonic,
+    in seconds.
+
+    Thread-safe. Do not call the methods that advance it from a Python signal
+    handler: it runs between two bytecodes of the main thread, which may hold the
+    lock (see ``signals``).
+    """
+
+    def __init__(self, grace: float = 30.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._grace = grace
+        self._lock = threading.Lock()
+        self._reached = {phase: Latch() for phase in Phase}
+        self._reached[Phase.STARTING].set()
+        self.entered: dict[Phase, float] = {Phase.STARTING: clock()}
+        self.phase = Phase.STARTING
+        self.reason = "process started"
+        self.deadline = math.inf
+        #: Whether a stop is under way (DRAINING or later).
+        self.draining = False
+        #: Set by the second signal: every wait of the stop ends now.
+        self.hurried = Latch()
+
+    def remaining(self) -> float:
+        """Seconds until the grace period ends; infinite while no stop is under way."""
+        return max(0.0, self.deadline - self._clock())
+
+    def elapsed(self) -> float:
+        """Seconds since the stop was asked for; 0 while none is under way."""
+        began = self.entered.get(Phase.DRAINING)
+        return 0.0 if began is None else self._clock() - began
+
+    def advance(self, phase: Phase, reason: str) -> bool:
+        """Enter ``phase`` if it lies ahead; say whether that changed anything.
+
+        A later request for the same phase joins the one under way: its reason is
+        not recorded. Phases between are entered on the way by nobody: a service
+        told to stop while it starts goes from STARTING to DRAINING.
+        """
+        with self._lock:
+            if phase <= self.phase:
+                return False
+            previous, now = self.phase, self._clock()
+            self.entered[phase] = now
+            if phase >= Phase.DRAINING and math.isinf(self.deadline):
+                self.deadline = now + self._grace
+            if phase <= Phase.DRAINING:
+                self.reason = reason
+            self.phase = phase
+            self.draining = phase >= Phase.DRAINING
+        for passed in Phase:
+            if passed <= phase:
+                self._reached[passed].set()
+        log.info(
+            "phase",
+            phase=phase.name.lower(),
+            reason=reason,
+            elapsed=round(now - self.entered[previous], 3),
+        )
+        return True
+
+    def drain(self, reason: str) -> bool:
+        """Ask for a stop. Safe to call any number of times, from any thread."""
+        return self.advance(Phase.DRAINING, reason)
+
+    def hurry(self, reason: str) -> None:
+        """End every wait of the stop under way; what is not done then is cut."""
+        if not self.hurried.is_set():
+            log.warning("hurry", reason=reason)
+            self.hurried.set()
+
+    async def wait(self, phase: Phase) -> None:
+        """Return once ``phase`` has been reached or passed; from any event loop."""
+        await self._reached[phase].wait()
+
+    def wait_in_thread(self, phase: Phase, timeout: float | None = None) -> bool:
+        """Block this thread until ``phase`` is reached; False after ``timeout`` seconds."""
+        return self._reached[phase].wait_in_thread(timeout)

@@ -1,0 +1,119 @@
+"""The preStop hook's side of the control socket; standard library only.
+
+``python -m app drain`` runs inside the container for every pod that is deleted,
+beside the service: it must start fast and cost little.
+"""
+
+import os
+import socket
+import stat
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+#: Longest path that fits into ``sockaddr_un`` on Linux and macOS, in bytes.
+LONGEST = 103
+
+
+def control_socket(configured: str, port: int, *, create: bool = False) -> Path:
+    """Where the control socket of the service on ``port`` is.
+
+    The configured path, or ``app-<user>/<port>.sock`` under the temporary folder
+    when the configured one's directory is not writable, as on a laptop. Only
+    this user may enter that directory. ``create`` makes it. Raises ValueError
+    with a sentence when the path is too long or the directory is not ours alone.
+    """
+    path = Path(configured)
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        path = Path(tempfile.gettempdir()) / f"app-{os.getuid()}" / f"{port}.sock"
+        if create:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+        _check_private(path.parent)
+    if len(os.fsencode(path)) > LONGEST:
+        raise ValueError(
+            f"the control socket's path {path} is longer than {LONGEST} bytes: "
+            "set APP_CONTROL_SOCKET to a shorter one"
+        )
+    return path
+
+
+def _check_private(directory: Path) -> None:
+    try:
+        found = directory.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise ValueError(
+            f"{directory} is not a directory that only this user may enter: "
+            "remove it or set APP_CONTROL_SOCKET to a path in a private directory"
+        )
+
+
+def drain() -> int:
+    """Ask the service to drain, print each step, return the exit code of the hook.
+
+    0 when it has drained or is gone already, 1 when it had to cut something off
+    or ended on the way.
+    """
+    try:
+        path = control_socket(
+            os.environ.get("APP_CONTROL_SOCKET", "/run/app/control.sock"),
+            int(os.environ.get("APP_PORT", "8080")),
+        )
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        try:
+            connection.connect(str(path))
+            connection.sendall(b"drain\n")
+            answers = connection.makefile("r", encoding="utf-8")
+            return _follow(answers)
+        except (FileNotFoundError, ConnectionRefusedError):
+            print(f"nothing to drain: no service listens on {path}")
+            return 0
+        except ConnectionError as error:
+            print(f"the service ended before it had drained: {error}", file=sys.stderr)
+            return 1
+
+
+def _follow(answers: Iterable[str]) -> int:
+    for line in answers:
+        kind, _, text = line.rstrip("\n").partition(" ")
+        if kind == "step":
+            print(text, flush=True)
+        elif kind == "drained":
+            print(f"drained: {text}", flush=True)
+            return 0
+        elif kind == "cut":
+            print(f"drained, but cut off: {text}", file=sys.stderr)
+            return 1
+    print("the service ended before it had drained", file=sys.stderr)
+    return 1
+
+
+def probe(name: str) -> int:
+    """Ask the management port; 0 if the answer is yes, 1 if no, 2 for an unknown name."""
+    if name not in ("livez", "readyz", "startupz"):
+        print(f"there is no probe {name!r}; ask livez, readyz or startupz", file=sys.stderr)
+        return 2
+    host = os.environ.get("APP_HOST", "::")
+    port = int(os.environ.get("APP_MANAGEMENT_PORT", "8081"))
+    address = "127.0.0.1" if host in ("::", "0.0.0.0") else host  # noqa: S104
+    try:
+        with socket.create_connection((address, port), timeout=2) as connection:
+            connection.sendall(f"GET /{name} HTTP/1.0\r\n\r\n".encode())
+            head, _, body = _read_all(connection).partition("\r\n\r\n")
+    except OSError as error:
+        print(f"no answer from {address} port {port}: {error}", file=sys.stderr)
+        return 1
+    print(body.strip())
+    return 0 if head.split(" ")[1:2] == ["200"] else 1
+
+
+def _read_all(connection: socket.socket) -> str:
+    parts = []
+    while part := connection.recv(65536):
+        parts.append(part)
+    return b"".join(parts).decode("utf-8", "replace")

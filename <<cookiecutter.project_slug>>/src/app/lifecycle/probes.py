@@ -1,0 +1,117 @@
+"""Three probes, three questions.
+
+``/startupz`` has it started? ``/livez`` does its event loop still turn?
+``/readyz`` should it get requests now? Each is answered from memory, in the
+thread that was asked, whatever the main loop is doing.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from app.lifecycle.checks import Checks
+from app.lifecycle.exchange import App, Receive, Scope, Send
+from app.lifecycle.phase import Lifecycle, Phase
+
+#: Seconds between two beats of the main loop.
+BEAT = 0.25
+
+
+class Heartbeat:
+    """When the main loop last turned; beats in the loop that calls ``start``."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last: float | None = None
+
+    def start(self) -> None:
+        self._last = self._clock()
+        asyncio.get_running_loop().call_later(BEAT, self.start)
+
+    def stalled(self) -> float:
+        """Seconds for which the loop has not turned; 0 before it first did."""
+        return 0.0 if self._last is None else max(0.0, self._clock() - self._last - BEAT)
+
+
+class Answer(NamedTuple):
+    """A probe's verdict, with the reason a person needs when it is no."""
+
+    ok: bool
+    reason: str
+
+
+class Probes:
+    """Answers the probes.
+
+    ``stall`` and ``unready`` are the seconds for which the main loop may stand
+    still before the process counts as dead and as unready.
+    """
+
+    def __init__(
+        self,
+        lifecycle: Lifecycle,
+        checks: Checks,
+        *,
+        stall: float,
+        unready: float,
+        heartbeat: Heartbeat | None = None,
+    ) -> None:
+        self._lifecycle = lifecycle
+        self._checks = checks
+        self._stall = stall
+        self._unready = unready
+        self.heartbeat = heartbeat or Heartbeat()
+
+    def startupz(self) -> Answer:
+        started = self._lifecycle.phase >= Phase.READY
+        return Answer(started, "started" if started else "starting")
+
+    def livez(self) -> Answer:
+        """True during the whole of a stop: a restart would only lose what is in flight."""
+        stalled = self.heartbeat.stalled()
+        if stalled > self._stall and not self._lifecycle.draining:
+            return Answer(False, f"event loop blocked for {stalled:.1f} s")
+        return Answer(True, "alive")
+
+    def readyz(self) -> Answer:
+        phase = self._lifecycle.phase
+        if phase is not Phase.READY:
+            return Answer(False, f"{phase.name.lower()}: {self._lifecycle.reason}")
+        stalled = self.heartbeat.stalled()
+        if stalled > self._unready:
+            return Answer(False, f"event loop blocked for {stalled:.1f} s")
+        ill = self._checks.ill()
+        return Answer(not ill, ill or "ready")
+
+
+def answer_with(question: Callable[[], Answer]) -> App:
+    """An ASGI application that answers ``question``: 200 or 503, as text or as JSON."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        ok, reason = question()
+        if _wants_json(scope["headers"]):
+            body = json.dumps({"ok": ok, "reason": reason}).encode()
+            await respond(send, 200 if ok else 503, body, b"application/json")
+        else:
+            text = "ok" if ok else reason
+            await respond(send, 200 if ok else 503, f"{text}\n".encode(), b"text/plain")
+
+    return app
+
+
+async def respond(send: Send, status: int, body: bytes, media_type: bytes) -> None:
+    """Send a whole response. Whoever probes opens a connection for each question."""
+    headers = [
+        (b"content-type", media_type),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _wants_json(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    return any(name == b"accept" and b"application/json" in value for name, value in headers)

@@ -1,0 +1,86 @@
+"""What a stop did: each step as it happens, and one line about all of it at the end."""
+
+import json
+import sys
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+
+import structlog
+
+from app.lifecycle.latch import Latch
+from app.lifecycle.phase import Lifecycle, Phase
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a stop; ``text`` begins with the seconds since it was asked for."""
+
+    phase: Phase
+    text: str
+
+
+@dataclass(slots=True)
+class Journal:
+    """The steps of a stop, each noted and logged once; followed by preStop hooks."""
+
+    lifecycle: Lifecycle
+    steps: list[Step] = field(default_factory=list)
+    #: What could not end by itself, by name; not empty means exit code 1.
+    cut: list[str] = field(default_factory=list)
+    _more: Latch = field(default_factory=Latch)
+
+    def note(self, text: str, **fields: object) -> None:
+        """Note a step of the stop, in the main thread."""
+        elapsed = self.lifecycle.elapsed()
+        log.info("stop", step=text, elapsed=round(elapsed, 3), **fields)
+        self.steps.append(Step(self.lifecycle.phase, f"{elapsed:6.2f} s  {text}"))
+        more, self._more = self._more, Latch()
+        more.set()
+
+    async def follow(self) -> AsyncIterator[Step]:
+        """All steps from the first one, as they come; from any event loop."""
+        seen = 0
+        while True:
+            more = self._more
+            for step in self.steps[seen:]:
+                seen += 1
+                yield step
+            await more.wait()
+
+
+@dataclass(slots=True)
+class Report:
+    """The last line of a stop."""
+
+    reason: str
+    exit_code: int
+    #: Seconds per phase, and ``total`` from the request to stop to the end.
+    seconds: dict[str, float]
+    components: dict[str, float]
+    #: Requests that ended, and connections that were accepted, while draining.
+    requests_served: int
+    connections_served: int
+    streams_ended: int
+    tasks_finished: int
+    tasks_cut: list[str]
+    requests_cut: list[str]
+    #: All that could not end by itself, by name.
+    cut: list[str]
+
+    def write(self) -> None:
+        """Write the report as one JSON object, on a terminal too."""
+        line = {"event": "stopped", "level": "info" if self.exit_code == 0 else "error"}
+        stamp = {"timestamp": datetime.now(UTC).isoformat(), "phase": "stopped"}
+        sys.stdout.write(json.dumps({**line, **asdict(self), **stamp}) + "\n")
+        sys.stdout.flush()
+
+
+def seconds_per_phase(entered: Mapping[Phase, float], now: float) -> dict[str, float]:
+    """How long each phase of the stop lasted; ``entered`` is monotonic."""
+    stopping = entered.get(Phase.STOPPING, now)
+    began = entered.get(Phase.DRAINING, stopping)
+    spans = {"draining": stopping - began, "stopping": now - stopping, "total": now - began}
+    return {name: round(span, 3) for name, span in spans.items()}

@@ -1,0 +1,162 @@
+"""uvicorn under this lifecycle: it listens when told, and stops when told.
+
+Only uvicorn's public methods ``startup`` and ``on_tick`` and the attributes they
+set are used. ``serve`` is not: it owns the signals, polls ten times a second and
+ends in an order that loses requests.
+"""
+
+import asyncio
+import contextlib
+import math
+import socket
+import time
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from app.lifecycle.exchange import App
+
+#: Seconds that connections get to send out what is buffered when they are closed.
+FLUSH = 0.5
+
+
+class StartError(Exception):
+    """The service cannot start; the message is one sentence for whoever operates it."""
+
+
+class Connections(ServerState):
+    """uvicorn's connections, and how many there have been."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.accepted = 0
+        self.lost = asyncio.Event()
+
+    async def all_lost(self) -> None:
+        """Return once no connection is open."""
+        while self.connections:
+            self.lost.clear()
+            await self.lost.wait()
+
+
+class Connection(HttpToolsProtocol):
+    """A connection that knows since when it is open."""
+
+    opened: float
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.opened = time.monotonic()
+        if isinstance(self.server_state, Connections):
+            self.server_state.accepted += 1
+
+    def silent(self) -> bool:
+        """Whether no request has come in on it so far."""
+        return not isinstance(self.cycle, RequestResponseCycle)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if isinstance(self.server_state, Connections):
+            self.server_state.lost.set()
+
+
+class HttpServer:
+    """An ASGI application on a socket, in the event loop that calls ``start``."""
+
+    def __init__(self, app: App, sock: socket.socket, **options: Any) -> None:
+        self._socket = sock
+        self._config = uvicorn.Config(
+            app,
+            http=Connection,
+            log_config=None,
+            access_log=False,
+            **options,
+        )
+        self._server = uvicorn.Server(self._config)
+        self.connections = self._server.server_state = Connections()
+        self._ticker: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Run the application's lifespan, then listen.
+
+        Raises StartError when the lifespan fails; the log has its traceback.
+        """
+        self._config.load()
+        self._server.lifespan = self._config.lifespan_class(self._config)
+        try:
+            await self._server.startup(sockets=[self._socket])
+        except SystemExit:
+            raise StartError("the application's lifespan failed to start") from None
+        self._ticker = asyncio.create_task(self._tick(), name="date header")
+
+    async def _tick(self) -> None:
+        while True:
+            await self._server.on_tick(0)
+            await asyncio.sleep(1)
+
+    def newest_silent(self) -> float:
+        """When the newest connection was opened that has not sent a request yet.
+
+        Its request may be on the way: it counts as an arrival. -inf if there is none.
+        """
+        silent = [
+            connection.opened
+            for connection in self.connections.connections
+            if isinstance(connection, Connection) and connection.silent()
+        ]
+        return max(silent, default=-math.inf)
+
+    def flushing(self) -> int:
+        """How many connections have not yet sent out everything that was answered."""
+        return sum(
+            connection.transport.get_write_buffer_size() > 0
+            for connection in self.connections.connections
+        )
+
+    async def stop(self) -> None:
+        """Close the listener, then the connections; what still sends gets half a second."""
+        for listener in self._server.servers:
+            listener.close()
+        self._socket.close()
+        for connection in list(self.connections.connections):
+            connection.shutdown()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH):
+                await self.connections.all_lost()
+        for connection in list(self.connections.connections):
+            connection.transport.abort()
+
+    async def end_lifespan(self, timeout: float) -> bool:
+        """Run the shutdown part of the application's lifespan; False after ``timeout``."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._server.lifespan.shutdown()
+                return not self._server.lifespan.should_exit
+        return False
+
+
+def bind(host: str, port: int, setting: str) -> socket.socket:
+    """Bind, but do not listen yet; ``::`` means all addresses, IPv6 and IPv4.
+
+    Raises StartError with a sentence that names ``setting`` when the port is taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if host == "::" and not socket.has_dualstack_ipv6():
+        host, family = "0.0.0.0", socket.AF_INET  # noqa: S104
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if host == "::" else 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise StartError(
+            f"{host} port {port} cannot be bound ({error.strerror}): "
+            f"free the port or set {setting} to another one"
+        ) from None
+    return sock

@@ -1,0 +1,193 @@
+"""One life of the service: start, serve, drain, stop. The file to read first."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import structlog
+import uvloop
+
+from app.lifecycle.checks import Checks
+from app.lifecycle.components import Component, Components
+from app.lifecycle.control import Control
+from app.lifecycle.exchange import App
+from app.lifecycle.management import Management, management_app
+from app.lifecycle.phase import Lifecycle, Phase
+from app.lifecycle.prestop import control_socket
+from app.lifecycle.probes import Probes, answer_with
+from app.lifecycle.report import Journal
+from app.lifecycle.server import HttpServer, StartError, bind
+from app.lifecycle.signals import Signals
+from app.lifecycle.stop import Stop, Times
+from app.lifecycle.tasks import Tasks
+from app.lifecycle.traffic import Traffic
+from app.lifecycle.watchdog import Watchdog, busy_threads
+
+log = structlog.get_logger(__name__)
+
+#: Exit code of a service that could not start.
+NOT_STARTED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the lifecycle needs to know; the settings say what each option means."""
+
+    host: str
+    port: int
+    management_port: int
+    control_socket: str
+    keep_alive: int
+    probes_on_main_port: bool
+    #: Seconds for which the event loop may stand still before the process counts
+    #: as dead, and before it counts as unready.
+    stall: float
+    unready: float
+    times: Times
+
+
+class Service:
+    """An ASGI application with a life of its own.
+
+    Components are given when it is made; register checks and periodic tasks
+    before ``run``.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        options: Options,
+        *,
+        components: Iterable[Component] = (),
+    ) -> None:
+        self._options = options
+        self.lifecycle = Lifecycle(options.times.grace)
+        self.components = Components(components)
+        self.tasks = Tasks(self.lifecycle)
+        self.checks = Checks()
+        self.journal = Journal(self.lifecycle)
+        self.probes = Probes(
+            self.lifecycle, self.checks, stall=options.stall, unready=options.unready
+        )
+        livez, readyz = answer_with(self.probes.livez), answer_with(self.probes.readyz)
+        startupz = answer_with(self.probes.startupz)
+        self._routes = {"/startupz": startupz, "/livez": livez, "/readyz": readyz}
+        self.traffic = Traffic(
+            app,
+            self.lifecycle,
+            aside={"/livez": livez, "/readyz": readyz} if options.probes_on_main_port else {},
+        )
+
+    def run(self, signals: Signals) -> int:
+        """Live until told to stop, and return the exit code.
+
+        0 when nothing was cut off, 1 when something was, 3 when the service could
+        not start. Does not return at all while a thread is stuck: the process ends.
+        """
+        signals.deliver_to(self.lifecycle)
+        try:
+            server, management = self._open_ports()
+            management.start()
+        except StartError as error:
+            return _refuse(error)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            code = runner.run(self._live(server, management))
+            if busy_threads():
+                sys.stdout.flush()
+                os._exit(code)
+        return code
+
+    def phase(self) -> str:
+        """The phase's name, in lower case."""
+        return self.lifecycle.phase.name.lower()
+
+    def context(self) -> dict[str, object]:
+        """What every log line of the service carries."""
+        return {"phase": self.phase()}
+
+    def status(self) -> dict[str, object]:
+        """What ``/statusz`` shows."""
+        ready = self.probes.readyz()
+        return {
+            "phase": self.phase(),
+            "reason": self.lifecycle.reason,
+            "ready": ready.ok,
+            "why": ready.reason,
+            "in_flight": len(self.traffic.in_flight()),
+            "streams": len(self.traffic.streams()),
+            "tasks": self.tasks.names(),
+            "task_failures": dict(self.tasks.failures),
+            "checks": self.checks.results(),
+        }
+
+    def _open_ports(self) -> tuple[HttpServer, Management]:
+        options = self._options
+        try:
+            path = control_socket(options.control_socket, options.port, create=True)
+        except (ValueError, OSError) as error:
+            raise StartError(str(error)) from None
+        main = bind(options.host, options.port, "APP_PORT")
+        try:
+            management = bind(options.host, options.management_port, "APP_MANAGEMENT_PORT")
+        except StartError:
+            main.close()
+            raise
+        server = HttpServer(self.traffic, main, timeout_keep_alive=options.keep_alive)
+        control = Control(path, self.lifecycle, self.journal)
+        return server, Management(management_app(self._routes, self.status), management, control)
+
+    async def _live(self, server: HttpServer, management: Management) -> int:
+        self.probes.heartbeat.start()
+        stop = Stop(
+            times=self._options.times,
+            lifecycle=self.lifecycle,
+            journal=self.journal,
+            traffic=self.traffic,
+            server=server,
+            checks=self.checks,
+            tasks=self.tasks,
+            components=self.components,
+        )
+        watchdog = Watchdog(stop.last_words)
+        starting = asyncio.create_task(self._start(server), name="start")
+        stopping = asyncio.create_task(self.lifecycle.wait(Phase.DRAINING), name="wait for a stop")
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+
+        if not starting.done():
+            starting.cancel("the service stops before it has started")
+            await asyncio.wait({starting})
+        elif error := starting.exception():
+            await stop.stop()
+            management.stop()
+            return _refuse(error)
+        else:
+            self.lifecycle.advance(Phase.READY, "started")
+            await stopping
+
+        watchdog.start(self.lifecycle.remaining())
+        if not starting.cancelled():
+            await stop.drain()
+        await stop.stop()
+        self.lifecycle.advance(Phase.STOPPED, self.lifecycle.reason)
+        await asyncio.to_thread(management.stop)
+        watchdog.stop()
+        report = stop.report()
+        report.write()
+        return report.exit_code
+
+    async def _start(self, server: HttpServer) -> None:
+        await self.components.start()
+        await server.start()
+        self.checks.start()
+        self.tasks.start()
+
+
+def _refuse(error: BaseException) -> int:
+    """Say in one sentence why the service did not start."""
+    if not isinstance(error, StartError):
+        raise error
+    log.error("cannot start", reason=str(error))
+    print(error, file=sys.stderr)
+    return NOT_STARTED

@@ -1,0 +1,149 @@
+"""The order of a stop, from the request for it to the exit code."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from dataclasses import dataclass, field
+
+import structlog
+
+from app.lifecycle.checks import Checks
+from app.lifecycle.components import Components
+from app.lifecycle.drain import DrainPolicy, drain
+from app.lifecycle.gauge import TrafficGauge
+from app.lifecycle.phase import Lifecycle, Phase
+from app.lifecycle.report import Journal, Report, seconds_per_phase
+from app.lifecycle.server import HttpServer
+from app.lifecycle.streams import end_streams
+from app.lifecycle.tasks import Tasks
+from app.lifecycle.traffic import Traffic
+from app.lifecycle.watchdog import busy_threads, stacks, where_is
+
+log = structlog.get_logger(__name__)
+
+#: Seconds that cancelled handlers get to clean up.
+CLEAN_UP = 1.0
+#: Seconds after a look at a quiet service in which bytes that have already arrived are read.
+LAST_LOOK = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Budgets of a stop, in seconds; the settings say what each protects."""
+
+    floor: float
+    slack: float
+    quiet: float
+    limit: float
+    stream_spread: float
+    stop: float
+    grace: float
+
+
+@dataclass(slots=True)
+class Stop:
+    """Drains and stops the parts of a service."""
+
+    times: Times
+    lifecycle: Lifecycle
+    journal: Journal
+    traffic: Traffic
+    server: HttpServer
+    checks: Checks
+    tasks: Tasks
+    components: Components
+    _connections_before: int = 0
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+
+    async def drain(self) -> None:
+        """DRAINING: serve what still comes until nobody sends any more."""
+        times, lifecycle = self.times, self.lifecycle
+        self.traffic.begin_drain()
+        self._connections_before = self.server.connections.accepted
+        self.journal.note(f"draining: {lifecycle.reason}; not ready, still serving")
+        policy = DrainPolicy(times.floor, times.slack, times.quiet, times.limit)
+        streams: list[asyncio.Task[None]] = []
+
+        def arrivals_over() -> None:
+            if streams:
+                return
+            open_streams = len(self.traffic.streams())
+            self.journal.note(f"arrivals are over; {open_streams} streams to end")
+            end = end_streams(self.traffic, spread=times.stream_spread, hurried=lifecycle.hurried)
+            streams.append(asyncio.create_task(end))
+
+        while True:
+            cut_short = await drain(
+                policy,
+                TrafficGauge(self.traffic, self.server),
+                began=lifecycle.entered[Phase.DRAINING],
+                hurried=lifecycle.hurried,
+                arrivals_over=arrivals_over,
+            )
+            await asyncio.wait(streams)
+            await asyncio.sleep(LAST_LOOK)
+            if cut_short or not self.traffic.in_flight():
+                break
+        left = [exchange.name for exchange in self.traffic.exchanges]
+        self.journal.cut.extend(left)
+        self.journal.note(f"cut off: {', '.join(left)}" if left else "drained")
+
+    async def stop(self) -> None:
+        """STOPPING: close the listener, then all else in order, each within its budget."""
+        lifecycle = self.lifecycle
+        lifecycle.advance(Phase.STOPPING, lifecycle.reason)
+        deadline = time.monotonic() + self.times.stop
+        self.checks.stop()
+
+        stuck = await self.traffic.cut(lifecycle.reason, CLEAN_UP)
+        await self.server.stop()
+        self.journal.note("listener and connections closed")
+
+        stuck_tasks = await self.tasks.stop(self.times.stop / 2)
+        self.journal.cut.extend(f"task {name}" for name in self.tasks.cut)
+        self.journal.note("tasks ended")
+
+        if not await self.server.end_lifespan(max(0.0, deadline - time.monotonic())):
+            self.journal.cut.append("the application's lifespan")
+        await self.components.stop(max(0.0, deadline - time.monotonic()), lifecycle.hurried)
+        self.journal.cut.extend(f"component {name}" for name in self.components.failed)
+        self.journal.note("components closed")
+
+        for task in [*stuck_tasks, *(e.task for e in stuck if e.task is not None)]:
+            log.error("task ignored its cancellation", task=task.get_name(), where=where_is(task))
+        for name, where in stacks(busy_threads()).items():
+            self.journal.cut.append(f"thread {name} in {where[-1]}")
+            log.error("thread does not end", thread=name, where=where)
+
+    def report(self) -> Report:
+        """What the stop did so far."""
+        accepted = self.server.connections.accepted - self._connections_before
+        return Report(
+            reason=self.lifecycle.reason,
+            exit_code=1 if self.journal.cut else 0,
+            seconds=seconds_per_phase(self.lifecycle.entered, time.monotonic()),
+            components=dict(self.components.seconds),
+            requests_served=self.traffic.requests_served,
+            connections_served=accepted,
+            streams_ended=self.traffic.streams_ended,
+            tasks_finished=self.tasks.finished,
+            tasks_cut=list(self.tasks.cut),
+            requests_cut=list(self.traffic.requests_cut),
+            cut=list(self.journal.cut),
+        )
+
+    def last_words(self) -> None:
+        """Say what was stuck when the grace period ran out; called by the watchdog."""
+        main = threading.main_thread()
+        for name, where in stacks([main, *busy_threads()]).items():
+            log.error("stuck at the end of the grace period", thread=name, where=where)
+        with contextlib.suppress(RuntimeError):  # the set of tasks changed under us
+            for task in asyncio.all_tasks(self._loop):
+                log.error(
+                    "unfinished at the end of the grace period",
+                    task=task.get_name(),
+                    where=where_is(task),
+                )
+        self.journal.cut.append("the stop itself: the grace period is over")
+        self.report().write()

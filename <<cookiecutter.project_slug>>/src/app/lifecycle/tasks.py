@@ -1,0 +1,122 @@
+"""Background work by name: spawned once, or in rounds, and never left behind."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import structlog
+
+from app.lifecycle.phase import Lifecycle, Phase
+
+log = structlog.get_logger(__name__)
+
+#: Seconds that a cancelled task gets to clean up before it is named as stuck.
+CLEAN_UP = 0.5
+
+
+class Tasks:
+    """The background tasks of this service.
+
+    Not for work that must survive the process: that belongs into a queue outside.
+    """
+
+    def __init__(self, lifecycle: Lifecycle) -> None:
+        self._lifecycle = lifecycle
+        self._running: set[asyncio.Task[Any]] = set()
+        self._rounds: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
+        self._started = False
+        #: How many times work of a name raised.
+        self.failures: Counter[str] = Counter()
+        self.finished = 0
+        self.cut: list[str] = []
+
+    def spawn(self, work: Coroutine[Any, Any, object], *, name: str) -> asyncio.Task[None]:
+        """Run ``work`` in the background of the running event loop.
+
+        What it raises is logged and counted, not raised anywhere. At a stop it goes
+        on through the drain; what is left of it then gets its share of the stop's
+        budget before it is cancelled.
+        """
+        return self._track(self._guard(name, work), name)
+
+    def every(
+        self,
+        seconds: float,
+        work: Callable[[], Awaitable[object]],
+        *,
+        name: str,
+        jitter: float = 0.0,
+    ) -> None:
+        """Call ``work`` every ``seconds``, up to ``jitter`` seconds later each time.
+
+        The first round comes after one interval. Rounds never overlap: one that
+        takes longer than the interval delays the next. No round starts once the
+        service drains; the running one may finish. May be called before the
+        service runs. Raises ValueError when ``seconds`` is not above 0, ``jitter``
+        is negative, or the name is taken.
+        """
+        if seconds <= 0 or jitter < 0:
+            raise ValueError(f"task {name!r}: every needs seconds above 0 and jitter from 0")
+        if name in self._rounds:
+            raise ValueError(f"there is a periodic task named {name!r} already")
+        self._rounds[name] = lambda: self._repeat(seconds, work, name, jitter)
+        if self._started:
+            self._track(self._rounds[name](), name)
+
+    def start(self) -> None:
+        """Begin the rounds that were asked for before the event loop ran."""
+        self._started = True
+        for name, rounds in self._rounds.items():
+            self._track(rounds(), name)
+
+    def names(self) -> list[str]:
+        """Names of the tasks that run now."""
+        return sorted(task.get_name() for task in self._running)
+
+    async def stop(self, budget: float) -> list[asyncio.Task[Any]]:
+        """Wait up to ``budget`` seconds, then cancel; return what ignored even that."""
+        await self._lifecycle.hurried.or_done(self._running, budget)
+        late = set(self._running)
+        for task in late:
+            self.cut.append(task.get_name())
+            task.cancel(f"{self._lifecycle.reason}; its {budget:.1f} s to finish are over")
+        if late:
+            await asyncio.wait(late, timeout=CLEAN_UP)
+        return [task for task in late if not task.done()]
+
+    def _track(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._running.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if self._lifecycle.draining and not task.cancelled():
+            self.finished += 1
+
+    async def _guard(self, name: str, work: Awaitable[object]) -> None:
+        try:
+            await work
+        except Exception:
+            self.failures[name] += 1
+            log.exception("task failed", task=name)
+
+    async def _repeat(
+        self, seconds: float, work: Callable[[], Awaitable[object]], name: str, jitter: float
+    ) -> None:
+        due = time.monotonic() + seconds
+        while not await self._drains_before(due + random.uniform(0, jitter)):
+            await self._guard(name, work())
+            due = max(due + seconds, time.monotonic())
+
+    async def _drains_before(self, due: float) -> bool:
+        try:
+            async with asyncio.timeout(max(0.0, due - time.monotonic())):
+                await self._lifecycle.wait(Phase.DRAINING)
+        except TimeoutError:
+            return self._lifecycle.draining
+        return True

@@ -1,0 +1,116 @@
+"""Requests in flight, and what changes for them while the service drains.
+
+A pure ASGI wrapper around the whole application. In a healthy service it keeps
+a set of the exchanges under way and notes when the last one began; that is all
+a request pays for.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from app.lifecycle.exchange import App, Exchange, Receive, Scope, Send
+from app.lifecycle.phase import Lifecycle
+from app.observability.request_id import request_id
+
+log = structlog.get_logger(__name__)
+
+
+class Traffic:
+    """Counts what is under way through ``app``.
+
+    ``aside`` maps paths to applications that answer them without being counted:
+    probes that come as long as the pod lives would keep it from ever being quiet.
+    ``on_done`` is called with each finished exchange and its seconds.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        lifecycle: Lifecycle,
+        *,
+        aside: Mapping[str, App] | None = None,
+        on_done: Callable[[Exchange, float], None] | None = None,
+    ) -> None:
+        self._app = app
+        self._lifecycle = lifecycle
+        self._aside = dict(aside or {})
+        self.on_done = on_done
+        self.exchanges: set[Exchange] = set()
+        #: Set whenever an exchange ends during a stop.
+        self.changed = asyncio.Event()
+        #: Monotonic time at which the last new request began.
+        self.last_request = -math.inf
+        self.requests_served = 0
+        self.streams_ended = 0
+        self.requests_cut: list[str] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self._app(scope, receive, send)
+        aside = self._aside.get(scope["path"])
+        if aside is not None and scope["type"] == "http":
+            return await aside(scope, receive, send)
+
+        exchange = Exchange(scope, receive, send, self._lifecycle.draining)
+        request_id.set(exchange.request_id)
+        scope["exchange"] = exchange
+        scope["lifecycle"] = self._lifecycle
+        self.last_request = exchange.began
+        self.exchanges.add(exchange)
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+        except asyncio.CancelledError:
+            if not (exchange.cut or exchange.ended):
+                raise
+        except Exception as error:
+            if not exchange.ended:
+                raise
+            # The handler did not expect its stream to end; the client saw it end well.
+            log.debug("stream handler interrupted", path=scope["path"], error=repr(error))
+        finally:
+            self.exchanges.discard(exchange)
+            if self.on_done is not None:
+                self.on_done(exchange, time.monotonic() - exchange.began)
+            if self._lifecycle.draining:
+                self._count(exchange)
+        if exchange.ended or exchange.cut:
+            await exchange.finish()
+        return None
+
+    def begin_drain(self) -> None:
+        """From here on every response says ``Connection: close``.
+
+        A response whose headers are already sent keeps its connection: the next
+        request on it is told.
+        """
+        for exchange in self.exchanges:
+            exchange.closing = True
+
+    def streams(self) -> list[Exchange]:
+        return [exchange for exchange in self.exchanges if exchange.stream]
+
+    def in_flight(self) -> list[Exchange]:
+        """Requests that are not complete, without the streams."""
+        return [exchange for exchange in self.exchanges if not exchange.stream]
+
+    async def cut(self, reason: str, timeout: float) -> list[Exchange]:
+        """Cancel what is still under way; return what ignored that for ``timeout`` seconds."""
+        for exchange in list(self.exchanges):
+            exchange.abort(reason)
+        tasks = {exchange.task for exchange in self.exchanges if exchange.task is not None}
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout)
+        return list(self.exchanges)
+
+    def _count(self, exchange: Exchange) -> None:
+        if exchange.cut:
+            self.requests_cut.append(exchange.name)
+        elif exchange.stream:
+            self.streams_ended += 1
+        else:
+            self.requests_served += 1
+        self.changed.set()

@@ -1,0 +1,61 @@
+"""The application: routes, components, checks and periodic tasks. Edit this file first."""
+
+from fastapi import FastAPI
+
+from app.api import examples
+from app.lifecycle.service import Options, Service
+from app.lifecycle.stop import Times
+from app.observability import logging
+from app.observability.access import AccessLog
+from app.settings import Settings
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The HTTP side: routers and middleware."""
+    app = FastAPI(title="<< cookiecutter.project_name >>")
+    app.state.settings = settings
+    app.include_router(examples.router)
+    return app
+
+
+def create_service(settings: Settings) -> Service:
+    """The whole: the application with what it opens, checks and does in the background.
+
+    For example::
+
+        components=[Component("cache", open_cache, depends_on=("database",))]
+        service.checks.add("cache", ping, period=5, timeout=1)
+        service.tasks.every(60, refresh, name="refresh", jitter=5)
+    """
+    app = create_app(settings)
+    service = Service(app, _options(settings), components=[])
+    app.state.service = service
+    logging.configure(settings.log.level, settings.log.format, service.context)
+    if settings.log.access:
+        service.traffic.on_done = AccessLog(
+            as_json=logging.is_json(settings.log.format), phase=service.phase
+        )
+    return service
+
+
+def _options(settings: Settings) -> Options:
+    shutdown = settings.shutdown
+    return Options(
+        host=settings.host,
+        port=settings.port,
+        management_port=settings.management_port,
+        control_socket=settings.control_socket,
+        keep_alive=settings.keep_alive_seconds,
+        probes_on_main_port=settings.probes.main_port,
+        stall=settings.probes.stall_seconds,
+        unready=settings.probes.unready_seconds,
+        times=Times(
+            floor=shutdown.floor_seconds,
+            slack=shutdown.slack_seconds,
+            quiet=shutdown.quiet_seconds,
+            limit=shutdown.limit_seconds,
+            stream_spread=shutdown.stream_spread_seconds,
+            stop=shutdown.stop_seconds,
+            grace=shutdown.grace_seconds,
+        ),
+    )

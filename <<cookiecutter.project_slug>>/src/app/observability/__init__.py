@@ -1,0 +1,1 @@
+"""Logs: what the service tells about itself."""

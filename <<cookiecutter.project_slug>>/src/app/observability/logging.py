@@ -1,0 +1,68 @@
+"""Logs: one JSON object a line, or colours on a terminal; one pipe for all of them."""
+
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from app.observability.request_id import request_id
+
+Format = Literal["auto", "json", "console"]
+
+
+def configure(
+    level: str, form: Format, context: Callable[[], Mapping[str, object]] = lambda: {}
+) -> None:
+    """Route structlog and the standard library's loggers to stdout.
+
+    ``form`` "auto" means console on a terminal, JSON elsewhere. ``context`` is
+    asked for fields that every line carries.
+    """
+
+    def add_context(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        for key, value in context().items():
+            event.setdefault(key, value)
+        if current := request_id.get():
+            event.setdefault("request_id", current)
+        return event
+
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso"),
+        add_context,
+    ]
+    renderer: list[Processor]
+    if is_json(form):
+        renderer = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    else:
+        renderer = [structlog.dev.ConsoleRenderer()]
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    # uvicorn tells of each server it starts and of each WebSocket; the phases say it once.
+    if level != "debug":
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def is_json(form: Format) -> bool:
+    return form == "json" or (form == "auto" and not sys.stdout.isatty())

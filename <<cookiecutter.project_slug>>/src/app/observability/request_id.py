@@ -1,0 +1,25 @@
+"""The id that the log lines and the response of one request share."""
+
+import random
+import re
+from collections.abc import Iterable
+from contextvars import ContextVar
+
+HEADER = b"x-request-id"
+
+#: Id of the request this code runs for; empty outside of one.
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+_acceptable = re.compile(rb"[\w.:/+=@-]{1,128}").fullmatch
+
+
+def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """Take over the caller's ``X-Request-ID``, or make one of 16 hexadecimal digits.
+
+    A value longer than 128 characters, or with others than letters, digits and
+    ``_.:/+=@-``, is not taken over: it would end up in every log line.
+    """
+    for name, value in headers:
+        if name == HEADER and _acceptable(value):
+            return value.decode("ascii")
+    return f"{random.getrandbits(64):016x}"

@@ -1,0 +1,219 @@
+"""Every knob of the service, typed, read from ``APP_*`` variables.
+
+Nested settings are joined with two underscores: ``APP_SHUTDOWN__FLOOR_SECONDS``.
+"""
+
+import difflib
+import os
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "APP_"
+
+Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def in_kubernetes() -> bool:
+    """Whether the kubelet started this process: it sets this variable in every container."""
+    return "KUBERNETES_SERVICE_HOST" in os.environ
+
+
+class Group(BaseModel):
+    """Settings that belong together; an unknown one is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Shutdown(Group):
+    """How long a stop waits for what, in seconds."""
+
+    floor_seconds: Seconds = Field(
+        default_factory=lambda: 5.0 if in_kubernetes() else 0.0,
+        description="Least time to go on serving after readiness went false: for routers that are "
+        "sure to be late. 5 in Kubernetes, else 0.",
+    )
+    slack_seconds: Annotated[
+        Seconds,
+        Field(
+            description="Time to go on serving after the pod's endpoint was seen withdrawn: for "
+            "nodes that apply it after the API has it."
+        ),
+    ] = 2.0
+    quiet_seconds: Annotated[
+        Seconds,
+        Field(
+            description="Time without a new request that counts as the end of arrivals: whoever "
+            "still sends has not heard of the stop."
+        ),
+    ] = 1.0
+    limit_seconds: Annotated[
+        Seconds,
+        Field(description="Longest drain; requests still in flight then are cut off."),
+    ] = 20.0
+    stream_spread_seconds: Annotated[
+        Seconds,
+        Field(
+            description="Time over which SSE and WebSocket clients are told to reconnect, so that "
+            "they do not all do so at once."
+        ),
+    ] = 3.0
+    stop_seconds: Annotated[
+        Seconds,
+        Field(description="Budget for tasks and components to end once the listener is closed."),
+    ] = 5.0
+    grace_seconds: Annotated[
+        float,
+        Field(
+            ge=1,
+            le=3600,
+            allow_inf_nan=False,
+            description="Time between the request to stop and SIGKILL "
+            "(terminationGracePeriodSeconds); the watchdog ends the process one second before.",
+        ),
+    ] = 30.0
+
+    @model_validator(mode="after")
+    def _limit_above_floor(self) -> "Shutdown":
+        if self.limit_seconds < self.floor_seconds:
+            raise ValueError(
+                f"LIMIT_SECONDS={self.limit_seconds:g} is below "
+                f"FLOOR_SECONDS={self.floor_seconds:g}: raise the one or lower the other"
+            )
+        return self
+
+
+class Probes(Group):
+    """When a probe says no."""
+
+    stall_seconds: Annotated[
+        float,
+        Field(gt=0, le=3600, description="Blocked event loop after which /livez fails."),
+    ] = 30.0
+    unready_seconds: Annotated[
+        float,
+        Field(gt=0, le=3600, description="Blocked event loop after which /readyz fails."),
+    ] = 2.0
+    main_port: Annotated[
+        bool,
+        Field(description="Answer /livez and /readyz on APP_PORT too, for balancers."),
+    ] = True
+
+
+class Log(Group):
+    """What is logged, and how."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Field(description="Least severity that is logged."),
+    ] = "info"
+    format: Annotated[
+        Literal["auto", "json", "console"],
+        Field(description="auto: console on a terminal, JSON elsewhere."),
+    ] = "auto"
+    access: Annotated[bool, Field(description="Log a line per request; never for probes.")] = True
+
+
+class Examples(Group):
+    """Switches of the example routes."""
+
+    faults: Annotated[bool, Field(description="Serve GET /block, which blocks the event loop.")] = (
+        False
+    )
+
+
+class Settings(BaseSettings):
+    """All settings of the service. Raises pydantic's ValidationError with all that is wrong."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        frozen=True,
+    )
+
+    host: Annotated[
+        str, Field(description="Address to listen on; :: means all, IPv6 and IPv4.")
+    ] = "::"
+    port: Annotated[Port, Field(description="Port of the service.")] = 8080
+    management_port: Annotated[
+        Port, Field(description="Port of probes and status; not for the Service.")
+    ] = 8081
+    control_socket: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="Unix socket of the preStop hook; a private directory under the temporary "
+            "folder when its directory is not writable.",
+        ),
+    ] = "/run/app/control.sock"
+    keep_alive_seconds: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=3600,
+            description="Idle time after which a connection is closed; keep it longer than that of "
+            "the proxy in front, which holds them for 60 as a rule.",
+        ),
+    ] = 75
+    shutdown: Shutdown = Shutdown()
+    probes: Probes = Probes()
+    log: Log = Log()
+    examples: Examples = Examples()
+
+    @model_validator(mode="after")
+    def _two_ports(self) -> "Settings":
+        if self.port == self.management_port:
+            raise ValueError(f"PORT and MANAGEMENT_PORT are both {self.port}: they must differ")
+        return self
+
+
+class SettingsError(Exception):
+    """Wrong settings; the message has a line for each, with its value and rule."""
+
+
+def load() -> Settings:
+    """Read the settings from the environment. Raises SettingsError."""
+    wrong = _unknown()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        wrong.extend(_sentence(dict(detail)) for detail in error.errors())
+    if wrong:
+        raise SettingsError("\n".join(wrong))
+    return settings
+
+
+def variables() -> Iterator[tuple[str, FieldInfo]]:
+    """Every variable of the service with its field, in the order of declaration."""
+    for name, info in Settings.model_fields.items():
+        group = info.annotation
+        if isinstance(group, type) and issubclass(group, Group):
+            for inner, inner_info in group.model_fields.items():
+                yield f"{PREFIX}{name}__{inner}".upper(), inner_info
+        else:
+            yield f"{PREFIX}{name}".upper(), info
+
+
+def _unknown() -> list[str]:
+    known = [name for name, _ in variables()]
+    found = [name for name in os.environ if name.startswith(PREFIX) and name.upper() not in known]
+    return [f"{name} is not a setting{_nearest(name, known)}" for name in sorted(found)]
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else "`python -m app settings` lists them"
+    return f": {hint}"
+
+
+def _sentence(detail: dict[str, Any]) -> str:
+    name = PREFIX + "__".join(str(part) for part in detail["loc"]).upper()
+    if detail["type"] == "value_error":
+        prefix = f"{name}__" if detail["loc"] else PREFIX
+        return f"{prefix}{detail['ctx']['error']}"
+    return f"{name}={detail['input']!r}: {detail['msg']}"

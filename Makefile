@@ -1,0 +1,62 @@
+# Everything about the template itself. The generated project has a Makefile of its own.
+# Needs Python 3.11 or newer, git and make; the rest is fetched into .tools/ and .venv/.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+BODY := <<cookiecutter.project_slug>>
+
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+export UV_SYSTEM_CERTS := 1
+export UV_PYTHON_DOWNLOADS := never
+unexport VIRTUAL_ENV
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast lint format lock clean tools
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/.ready ## Bake the default answers into build/, start the service, stop it under load
+	@rm -rf build
+	@.venv/bin/cookiecutter . --no-input --default-config --output-dir build >/dev/null
+	@$(MAKE) --no-print-directory -C build/example-service setup drill
+
+test: lint ## Lint, then every test: the template's and the generated project's own
+	@.venv/bin/python -m pytest -n auto -m "not slow"
+	@.venv/bin/python -m pytest -m slow
+
+test-fast: .venv/.ready ## The tests that take seconds
+	@.venv/bin/python -m pytest -n auto -m "not slow"
+
+lint: .venv/.ready ## ruff and mypy over the template, ruff over the body as it stands
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check --no-cache '$(BODY)'
+	@.venv/bin/mypy
+
+format: .venv/.ready ## Let ruff repair what it can
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+lock: tools ## Choose the tools' versions anew: requirements-dev.txt
+	@uv pip compile --quiet --upgrade --group dev --universal --python-version 3.11 --generate-hashes \
+	  --custom-compile-command "make lock" --output-file requirements-dev.txt
+
+clean: ## Remove everything that was made here
+	@rm -rf build .venv .tools .pytest_cache .ruff_cache .mypy_cache
+	@find hooks tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The interpreter goes to uv as the path it gives itself: uv looks through pyenv's shims and finds none.
+.venv/.ready: requirements-dev.txt | tools
+	@uv venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
+	@uv pip sync --quiet --require-hashes --python .venv/bin/python requirements-dev.txt
+	@touch $@
+
+tools:
+	@command -v git >/dev/null || { echo "git is missing: install it and try again." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo \
+	  "$(PYTHON) is missing or older than 3.11: name another one, as in 'make PYTHON=/opt/python3.13/bin/python3'." >&2; exit 1; }
+	@command -v uv >/dev/null || $(PYTHON) -m pip install --quiet --target .tools uv==$(UV_VERSION) || { echo \
+	  "uv could not be installed: '$(PYTHON) -m pip' needs to work, or uv to be on the PATH." >&2; exit 1; }

@@ -1,0 +1,88 @@
+"""The template as the tests see it: where it is, how to copy it, how to bake it."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cookiecutter.main import cookiecutter
+
+ROOT = Path(__file__).resolve().parent.parent
+BODY = ROOT / "<<cookiecutter.project_slug>>"
+QUESTIONS: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+PARTS = ("cookiecutter.json", "hooks", "{{cookiecutter._cruft}}", BODY.name)
+
+Answers = dict[str, str]
+
+
+def git(*arguments: str, folder: Path) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def kept_files() -> list[Path]:
+    """Every file of the template that git keeps or would keep: what somebody gets who clones it."""
+    listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *PARTS, folder=ROOT)
+    return sorted(Path(name) for name in listed.split("\0") if name and (ROOT / name).is_file())
+
+
+def files_in(folder: Path) -> Iterator[Path]:
+    """Files below ``folder``, as relative paths in order, without the repository's own."""
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        if path.is_file() and ".git" not in relative.parts:
+            yield relative
+
+
+@dataclass
+class Template:
+    """A copy of the template that a test may change, and a place to bake it."""
+
+    folder: Path
+    config: Path
+    output: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.output = self.folder.parent / "output"
+        self.output.mkdir(exist_ok=True)
+
+    @classmethod
+    def copied_to(cls, place: Path, *, body: bool = True) -> "Template":
+        """Copy the template; without ``body`` the project it makes has a README and nothing else."""
+        folder = place / "template"
+        for path in kept_files():
+            if body or path.parts[0] != BODY.name:
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / path, folder / path)
+        # Bakes leave notes in the home folder and read defaults there; these do neither.
+        config = place / "cookiecutterrc"
+        config.write_text(f"cookiecutters_dir: {place / 'clones'}\nreplay_dir: {place / 'replay'}\n")
+        template = cls(folder, config)
+        if not body:
+            template.write("README.md", "# << cookiecutter.project_name >>\n")
+        return template
+
+    def write(self, path: str, text: str = "") -> None:
+        """Add a file to the body."""
+        target = self.folder / BODY.name / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+
+    def ask(self, **questions: Any) -> None:
+        """Change or add questions and private values in cookiecutter.json."""
+        path = self.folder / "cookiecutter.json"
+        path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | questions), encoding="utf-8")
+
+    def bake(self, **answers: str) -> Path:
+        made = cookiecutter(
+            str(self.folder),
+            no_input=True,
+            extra_context=answers,
+            output_dir=str(self.output),
+            config_file=str(self.config),
+            overwrite_if_exists=True,
+        )
+        return Path(made)

@@ -1,0 +1,57 @@
+"""The day of somebody who has just made a project: set it up, lint it, test it, look at what changed."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.template import Template, git
+
+pytestmark = pytest.mark.slow
+
+
+def make(target: str, project: Path) -> None:
+    # Not what the make that runs these tests would hand down: its flags, its virtual environment.
+    environment = {
+        name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "VIRTUAL_ENV"}
+    }
+    done = subprocess.run(
+        ["make", "--no-print-directory", target],
+        cwd=project,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"make {target}:\n{done.stdout[-20_000:]}"
+    print(done.stdout[-2_000:])  # noqa: T201
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = Template.copied_to(tmp_path_factory.mktemp("day")).bake()
+    git("add", "--all", folder=project)
+    git("commit", "-m", "first", folder=project)
+    make("setup", project)
+    return project
+
+
+def test_its_lint_is_content(project: Path) -> None:
+    make("lint", project)
+
+
+def test_its_tests_pass(project: Path) -> None:
+    make("test", project)
+
+
+def test_its_drill_loses_nothing(project: Path) -> None:
+    make("drill", project)
+
+
+def test_working_in_it_leaves_nothing_to_tidy(project: Path) -> None:
+    """All that set-up and tests make is ignored by git, but for the lock file, which belongs to the owner."""
+    changed = git("status", "--porcelain", "--untracked-files=all", folder=project).splitlines()
+    assert [line[3:] for line in changed] in ([], ["uv.lock"])
