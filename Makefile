@@ -18,8 +18,10 @@ unexport VIRTUAL_ENV
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
+# What git ignores in the body (caches of an editor, of a test run) would be baked along: it goes first.
 demo: .venv/.ready ## Bake the default answers into build/, start the service, stop it under load
 	@rm -rf build
+	@git clean -fdXq -- '$(BODY)'
 	@.venv/bin/cookiecutter . --no-input --default-config --output-dir build >/dev/null
 	@$(MAKE) --no-print-directory -C build/example-service setup drill
 
@@ -46,7 +48,7 @@ lock: tools ## Choose the tools' versions anew: requirements-dev.txt
 
 clean: ## Remove everything that was made here
 	@rm -rf build .venv .tools .pytest_cache .ruff_cache .mypy_cache
-	@find hooks tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@git clean -fdXq -- hooks tests '$(BODY)'
 
 # The interpreter goes to uv as the path it gives itself: uv looks through pyenv's shims and finds none.
 .venv/.ready: requirements-dev.txt | tools

@@ -12,8 +12,10 @@ what the clients lost. In the order of a rehearsal:
     processes.py   processes that cannot outlive the drill
     endpoints.py   which pods the clients see, and how late
     load.py        the clients: an open loop of requests
+    traffic.py     what all clients share: the endpoints they see, what they call
     streams.py     the clients that hold a stream open: SSE and WebSocket
     client.py      HTTP/1.1, small enough to tell how a request failed
+    loss.py        the ways to be lost
     ledger.py      what came of every request
     logs.py        what a pod says about its own stop
     report.py      the verdict, as text

@@ -17,11 +17,11 @@ from drill.pods import PodTemplate, Probe
 from drill.processes import Processes
 from drill.rollout import Plan, rehearse
 
+#: The floor is shorter than the propagation: waiting for quiet has to find the rest.
 SETTINGS = {"APP_SHUTDOWN__FLOOR_SECONDS": "1", "APP_SHUTDOWN__QUIET_SECONDS": "1"}
-"""The floor is shorter than the propagation: waiting for quiet has to find the rest."""
 GRACE_SECONDS = 30.0
+#: Under a longer temporary folder a control socket's path would not fit (104 octets on macOS).
 LONGEST_FOLDER = 60
-"""Under a longer temporary folder a control socket's path would not fit (104 octets on macOS)."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

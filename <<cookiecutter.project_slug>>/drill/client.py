@@ -11,34 +11,12 @@ import socket
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
+
+from drill.loss import Lost, Reason
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 10.0
-
-
-class Reason(StrEnum):
-    """How a request is lost."""
-
-    NO_ENDPOINT = "no endpoint"
-    REFUSED = "refused"
-    RESET = "reset"
-    CLOSED = "closed without an answer"
-    TRUNCATED = "cut off in the answer"
-    TIMEOUT = "timed out"
-    STATUS = "answered"
-    MALFORMED = "answered no HTTP"
-    STREAM = "ended without its proper end"
-
-
-class Lost(Exception):
-    """A request, or a stream, did not get its answer."""
-
-    def __init__(self, reason: Reason, detail: str = "") -> None:
-        super().__init__(f"{reason} {detail}".strip())
-        self.reason = reason
-        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ own instead.
 """
 
 import asyncio
+import random
 import socket
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from random import SystemRandom
 
 from drill.endpoints import EndpointTable
 from drill.errors import DrillError
@@ -19,8 +19,8 @@ from drill.pods import Place, Pod, PodTemplate
 from drill.processes import Processes
 from drill.timeline import Timeline
 
+#: Below the ports that systems give to clients, so that no client takes one in between.
 PORTS = range(12_000, 30_000, 2)
-"""Below the ports that systems give to clients, so that no client takes one in between."""
 
 
 class Cluster:
@@ -90,4 +90,4 @@ def _can_bind(host: str, port: int) -> bool:
 
 
 def _shuffled_ports() -> Iterator[int]:
-    yield from SystemRandom().sample(PORTS, len(PORTS))
+    yield from random.sample(PORTS, len(PORTS))

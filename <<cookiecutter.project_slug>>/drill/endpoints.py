@@ -11,10 +11,10 @@ class Endpoint:
     pod: str
     host: str
     port: int
+    #: The pod is ready by its probe.
     serving: bool = False
-    """The pod is ready by its probe."""
+    #: The pod has been deleted and may still be draining.
     terminating: bool = False
-    """The pod has been deleted and may still be draining."""
 
     @property
     def ready(self) -> bool:
@@ -43,8 +43,8 @@ class EndpointTable:
     def __init__(self, propagation: float, clock: Callable[[], float]) -> None:
         self.propagation = propagation
         self.changes: list[Change] = []
+        #: When the clients have seen the last change of which pods are ready.
         self.settled_at = 0.0
-        """When the clients have seen the last change of which pods are ready."""
         self._clock = clock
         self._current: dict[str, Endpoint] = {}
         self._seen: dict[str, Endpoint] = {}

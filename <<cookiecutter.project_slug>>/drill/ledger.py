@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from drill.client import Lost
+from drill.loss import Lost
 
 
 class Kind(StrEnum):

@@ -9,113 +9,28 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from random import SystemRandom
 
-from drill.client import Answer, Connection, Lost, Reason, Upload
-from drill.endpoints import Endpoint, EndpointTable
-from drill.errors import DrillError
-from drill.ledger import Kind, Ledger
+from drill.client import Answer, Connection, Upload
+from drill.ledger import Kind
+from drill.loss import Lost, Reason
+from drill.traffic import KeptClient, Routes, Traffic
 
 SHARES = {Kind.NEW: 10, Kind.KEPT: 4, Kind.CHECKED: 3, Kind.SLOW: 1, Kind.UPLOAD: 1, Kind.JOB: 1}
+
+#: Requests a second of one kept connection.
+#:
+#: A connection that stays idle for longer than the service waits for quiet cannot
+#: be told to close: HTTP/1.1 has no words for it between two answers. Clients
+#: that reuse such a connection unchecked lose requests to any server.
 KEPT_RATE = 3.0
-"""Requests a second of one kept connection.
-
-A connection that stays idle for longer than the service waits for quiet cannot
-be told to close: HTTP/1.1 has no words for it between two answers. Clients
-that reuse such a connection unchecked lose requests to any server.
-"""
-
-
-@dataclass(frozen=True)
-class Routes:
-    """What the clients call; as it stands, the routes of ``app/api/examples.py``."""
-
-    plain: str = "/hello"
-    slow: str = "/slow?seconds=1.5"
-    jobs: str = "/jobs"
-    events: str = "/events"
-    echo: str = "/echo"
-    job_seconds: float = 0.5
-    upload_octets: int = 65_536
-    upload_seconds: float = 0.6
-
-
-class Traffic:
-    """What all clients share: the endpoints they see and the ledger of their requests."""
-
-    def __init__(
-        self,
-        table: EndpointTable,
-        ledger: Ledger,
-        clock: Callable[[], float],
-        routes: Routes,
-    ) -> None:
-        self.ledger = ledger
-        self.clock = clock
-        self.routes = routes
-        self._table = table
-        self._random = SystemRandom()
-
-    def pick(self) -> Endpoint:
-        """An endpoint for a new connection, at random as kube-proxy picks it."""
-        if endpoints := self._table.seen():
-            return self._random.choice(endpoints)
-        raise Lost(Reason.NO_ENDPOINT)
-
-    def expect_success(self, target: str, status: int) -> None:
-        if status >= 500 or status in (408, 425, 429):
-            raise Lost(Reason.STATUS, str(status))
-        if status >= 400:
-            raise DrillError(
-                f"{target} answered {status}: the drill calls the routes of app/api/examples.py; "
-                "bring them back or name your own in drill/load.py (Routes)."
-            )
-
-
-class KeptClient:
-    """A client that keeps its connection and so stays with one pod, as conntrack pins it.
-
-    With ``checks`` it looks at the socket before each reuse and reopens what
-    the server closed. Without, it finds out by losing the request.
-    """
-
-    def __init__(self, traffic: Traffic, *, checks: bool) -> None:
-        self.pod = ""
-        self._traffic = traffic
-        self._checks = checks
-        self._connection: Connection | None = None
-        self._free = asyncio.Lock()
-
-    async def get(self, target: str) -> Answer:
-        async with self._free:
-            if self._connection and self._checks and self._connection.stale():
-                self.close()
-            if self._connection is None:
-                endpoint = self._traffic.pick()
-                self.pod = endpoint.pod
-                self._connection = await Connection.open(endpoint.host, endpoint.port)
-            connection = self._connection
-            try:
-                answer = await connection.request("GET", target)
-            except BaseException:
-                self.close()
-                raise
-            if answer.head.closes:
-                self.close()
-            return answer
-
-    def close(self) -> None:
-        if self._connection:
-            self._connection.close()
-        self._connection = None
 
 
 class Load:
     """Requests at ``rate`` a second until stopped, each on its own task."""
 
     def __init__(self, traffic: Traffic, rate: float, tasks: asyncio.TaskGroup) -> None:
+        #: How far the drill itself ever fell behind its own schedule.
         self.late = 0.0
-        """How far the drill itself ever fell behind its own schedule."""
         self._traffic = traffic
         self._rate = rate
         self._tasks = tasks

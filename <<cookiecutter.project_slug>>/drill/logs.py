@@ -10,11 +10,11 @@ from drill.timeline import Timeline
 
 @dataclass
 class PodLog:
+    #: When each phase began, on the rehearsal's clock.
     phases: dict[str, float] = field(default_factory=dict)
-    """When each phase began, on the rehearsal's clock."""
     jobs_done: set[str] = field(default_factory=set)
+    #: The ``stopped`` event, when it is the last line.
     report: dict[str, Any] | None = None
-    """The ``stopped`` event, when it is the last line."""
 
 
 def read(path: Path, timeline: Timeline) -> PodLog:

@@ -11,14 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from drill.client import Connection, Lost
+from drill.client import Connection
 from drill.endpoints import Endpoint, EndpointTable
 from drill.errors import DrillError
+from drill.loss import Lost
 from drill.processes import Process, Processes
 from drill.timeline import Timeline
 
+#: What the kubelet grants for SIGTERM when preStop has used up the grace period.
 OVERRUN_SECONDS = 2.0
-"""What the kubelet grants for SIGTERM when preStop has used up the grace period."""
 
 
 @dataclass(frozen=True)

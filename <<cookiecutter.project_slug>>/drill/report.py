@@ -83,10 +83,8 @@ def _faults_of_stop(rehearsal: Rehearsal, pod: Pod) -> Iterator[str]:
         yield f"exited with {pod.exit_code}"
     if report is None:
         yield 'the log does not end with a report of the stop (event "stopped")'
-        return
-    for key in ("tasks_cut", "requests_cut"):
-        if cut := report.get(key):
-            yield f"{key.replace('_', ' ')}: {cut if isinstance(cut, int) else ', '.join(map(str, cut))}"
+    elif cut := report.get("cut"):
+        yield f"cut off at the stop: {', '.join(cut)}"
 
 
 def _when(rehearsal: Rehearsal, pod: str, times: Sequence[float]) -> str:
@@ -140,10 +138,9 @@ def _latency(rehearsal: Rehearsal) -> str:
 
 
 def _stops(rehearsal: Rehearsal) -> str:
-    """Each pod's stop, step by step, in seconds after its deletion."""
-    rows: list[Row] = [
-        ("stops, seconds", "draining", "stopping", "stopped", "SIGTERM", "exit", "code")
-    ]
+    """Each pod's steps in seconds after its deletion, and what it served on the way."""
+    steps = ("draining", "stopping", "stopped", "SIGTERM", "exit")
+    rows: list[Row] = [("stops, seconds", *steps, "code", "served")]
     for pod in rehearsal.pods:
         phases, first = rehearsal.logs[pod.name].phases, rehearsal.timeline.first
         times = (
@@ -153,7 +150,8 @@ def _stops(rehearsal: Rehearsal) -> str:
         )
         deleted = first("deleted", pod.name) or 0.0
         cells = ("-" if at is None else f"{max(at - deleted, 0):.2f}" for at in times)
-        rows.append((pod.name, *cells, str(pod.exit_code)))
+        served = (rehearsal.logs[pod.name].report or {}).get("requests_served", "-")
+        rows.append((pod.name, *cells, str(pod.exit_code), str(served)))
     return table(rows)
 
 

@@ -9,12 +9,13 @@ from drill import logs
 from drill.cluster import Cluster
 from drill.endpoints import Change, EndpointTable
 from drill.ledger import Ledger
-from drill.load import Load, Routes, Traffic
+from drill.load import Load
 from drill.logs import PodLog
 from drill.pods import Pod, PodTemplate
 from drill.processes import Processes
 from drill.streams import stream_clients
 from drill.timeline import Timeline
+from drill.traffic import Routes, Traffic
 
 START_SECONDS = 30.0
 BEFORE_SECONDS = 2.0
@@ -27,8 +28,8 @@ class Plan:
     replicas: int = 3
     rate: float = 150.0
     propagation: float = 2.0
+    #: Clients of each kind of stream.
     streams: int = 6
-    """Clients of each kind of stream."""
     routes: Routes = field(default_factory=Routes)
 
     def __str__(self) -> str:
@@ -48,10 +49,10 @@ class Rehearsal:
     ledger: Ledger
     pods: list[Pod]
     logs: dict[str, PodLog]
+    #: From the first pod of the new generation to the exit of the last old one.
     rollout: tuple[float, float]
-    """From the first pod of the new generation to the exit of the last old one."""
+    #: How far the load fell behind its schedule at worst.
     late: float
-    """How far the load fell behind its schedule at worst."""
 
 
 async def rehearse(

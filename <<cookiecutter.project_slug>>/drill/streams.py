@@ -10,17 +10,18 @@ import asyncio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
 
-from drill.client import Connection, Lost, Reason
+from drill.client import Connection
 from drill.endpoints import Endpoint
 from drill.ledger import Kind
-from drill.load import Traffic
+from drill.loss import Lost, Reason
+from drill.traffic import Traffic
 
 PROPER_CLOSES = (1000, 1012)
+#: How long a stream may say nothing; the example sends an event every second.
 SILENCE_SECONDS = 5.0
-"""How long a stream may say nothing; the example sends an event every second."""
 ECHO_SECONDS = 0.5
+#: Between a loss and the next attempt, so that one dead pod is not a thousand losses.
 PAUSE_SECONDS = 0.5
-"""Between a loss and the next attempt, so that one dead pod is not a thousand losses."""
 
 
 class StreamClient:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -19,12 +20,18 @@ from typing import Any
 
 import pytest
 
-from drill.client import Connection, Lost, Reason, Upload
+from drill import cluster, pods
+from drill.client import Connection, Upload
 from drill.cluster import find_places
 from drill.endpoints import Endpoint, EndpointTable
+from drill.errors import DrillError
 from drill.ledger import Kind, Ledger
-from drill.load import SHARES, KeptClient, Routes, Traffic, interleave
-from drill.pods import expand
+from drill.load import SHARES, interleave
+from drill.loss import Lost, Reason
+from drill.pods import Place, Pod, PodTemplate, expand
+from drill.processes import Processes
+from drill.timeline import Timeline
+from drill.traffic import KeptClient, Routes, Traffic
 
 PROJECT = Path(__file__).resolve().parent.parent
 DEADLINE = 120.0
@@ -368,6 +375,91 @@ def test_every_pod_gets_a_place_of_its_own() -> None:
     places = find_places(6)
     listeners = {(p.host, port) for p in places for port in (p.port, p.management_port)}
     assert len(listeners) == 12
+    assert len({p.host for p in places}) in (1, 6)
+
+
+def test_with_one_address_every_pod_gets_ports_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = cluster.is_free
+    monkeypatch.setattr(cluster, "is_free", lambda h, *p: h == "127.0.0.1" and free(h, *p))
+    places = find_places(6)
+    assert {p.host for p in places} == {"127.0.0.1"}
+    assert len({port for p in places for port in (p.port, p.management_port)}) == 12
+
+
+@pytest.mark.parametrize("status", [500, 503, 429, 408])
+def test_an_answer_that_fails_the_client_is_a_loss(clock: Clock, status: int) -> None:
+    with pytest.raises(Lost, match=f"answered {status}"):
+        traffic_to(1).expect_success("/hello", status)
+
+
+def test_a_route_that_is_not_there_is_no_loss_but_a_mistake_of_the_drill() -> None:
+    with pytest.raises(DrillError, match="/hello answered 404"):
+        traffic_to(1).expect_success("/hello", 404)
+
+
+# --- a pod's deletion ---------------------------------------------------------------------
+
+
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    "print('up', flush=True); time.sleep(600)"
+)
+
+
+async def deleted(folder: Path, script: str, **template: Any) -> tuple[Pod, list[str]]:
+    """A pod that runs ``script``, deleted as soon as it has said something; and its events."""
+    timeline = Timeline()
+    table = EndpointTable(0.0, timeline.now)
+    command = (sys.executable, "-c", script)
+    pod = Pod(
+        "a", Place("127.0.0.1", 1, 2), PodTemplate(command, **template), folder, table, timeline
+    )
+    async with Processes() as processes, asyncio.TaskGroup() as tasks:
+        tasks.create_task(pod.run(processes))
+        while not (pod.log.exists() and pod.log.stat().st_size):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await pod.delete(processes)
+    assert table.seen() == []
+    return pod, [event.what for event in timeline.events]
+
+
+def test_prestop_has_the_pods_environment_and_ends_before_sigterm(tmp_path: Path) -> None:
+    async def check() -> None:
+        hook = (sys.executable, "-c", "import os; print(os.environ['APP_PORT'], '$(APP_HOST)')")
+        obedient = "import time; print('up', flush=True); time.sleep(600)"
+        pod, events = await deleted(tmp_path, obedient, pre_stop=hook)
+        assert events == ["started", "deleted", "preStop ended", "SIGTERM", "exited"]
+        assert (tmp_path / "a.prestop.log").read_text() == "1 127.0.0.1\n"
+        assert (pod.pre_stop_code, pod.exit_code) == (0, -signal.SIGTERM)
+
+    in_loop(check())
+
+
+def test_what_outlasts_the_grace_period_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pods, "OVERRUN_SECONDS", 0.1)
+
+    async def check() -> None:
+        pod, events = await deleted(tmp_path, STUBBORN, grace=0.2)
+        assert events == ["started", "deleted", "SIGTERM", "SIGKILL", "exited"]
+        assert pod.exit_code == -signal.SIGKILL
+
+    in_loop(check())
+
+
+def test_a_prestop_that_hangs_is_ended_with_the_grace_period(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pods, "OVERRUN_SECONDS", 0.1)
+
+    async def check() -> None:
+        hook = (sys.executable, "-c", STUBBORN)
+        pod, events = await deleted(tmp_path, STUBBORN, grace=0.3, pre_stop=hook)
+        assert events == ["started", "deleted", "preStop ended", "SIGTERM", "SIGKILL", "exited"]
+        assert pod.pre_stop_code == -signal.SIGKILL
+
+    in_loop(check())
 
 
 # --- the whole drill ----------------------------------------------------------------------
@@ -375,8 +467,7 @@ def test_every_pod_gets_a_place_of_its_own() -> None:
 
 BROKEN = """
 import asyncio
-import json
-from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
+from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from fastapi.responses import StreamingResponse
 
 app = FastAPI()
@@ -389,8 +480,7 @@ async def hello(seconds: float = 0) -> str:
     return "hello"
 
 @app.post("/jobs")
-async def jobs(request: Request) -> dict[str, str]:
-    print(json.dumps({"event": "job done", "job_id": str(id(await request.body()))}))
+async def jobs() -> dict[str, str]:
     return {"id": "never done"}
 
 @app.get("/events")
@@ -413,21 +503,24 @@ async def echo(socket: WebSocket) -> None:
 
 
 @contextmanager
-def drill(*options: str, cwd: Path = PROJECT, **variables: str) -> Iterator[subprocess.Popen[str]]:
+def drill(*options: str, cwd: Path = PROJECT) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """A drill under way, and the folder for its temporary files."""
+    folder = tempfile.mkdtemp(prefix="t-")  # short: sockets are made under it
     path = os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH"), str(cwd))))
     process = subprocess.Popen(
         [sys.executable, "-m", "drill", *options],
         cwd=cwd,
-        env=os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"} | variables,
+        env=os.environ | {"PYTHONPATH": path, "TMPDIR": folder},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
     try:
-        yield process
+        yield process, Path(folder)
     finally:
         process.kill()
         process.communicate()
+        shutil.rmtree(folder)
 
 
 def finish(process: subprocess.Popen[str]) -> str:
@@ -436,7 +529,7 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 @pytest.mark.slow
 def test_a_rollout_of_this_service_loses_nothing() -> None:
-    with drill("--replicas", "2", "--rate", "60", "--propagation", "0.5") as process:
+    with drill("--replicas", "2", "--rate", "60", "--propagation", "0.5") as (process, _):
         output = finish(process)
     assert process.returncode == 0, output
     assert re.search(r"^PASSED  0 of [\d,]+ requests and streams lost", output, re.M), output
@@ -450,9 +543,10 @@ def test_a_service_that_stops_at_once_loses_requests_and_streams(tmp_path: Path)
         " --timeout-graceful-shutdown 1 --log-level warning"
     )
     options = ("--replicas", "2", "--rate", "60", "--propagation", "1")
-    with drill(
-        *options, "--command", serve, "--readiness", "main:/readyz", cwd=tmp_path
-    ) as process:
+    with drill(*options, "--command", serve, "--readiness", "main:/readyz", cwd=tmp_path) as (
+        process,
+        _,
+    ):
         output = finish(process)
     assert process.returncode == 1, output
     faults = output[output.index("Faults:") :]
@@ -466,7 +560,7 @@ def test_a_service_that_stops_at_once_loses_requests_and_streams(tmp_path: Path)
 
 @pytest.mark.slow
 def test_a_service_that_does_not_start_is_no_loss_but_a_failed_drill() -> None:
-    with drill("--command", f"{sys.executable} -c 'exit(\"no database\")'") as process:
+    with drill("--command", f"{sys.executable} -c 'exit(\"no database\")'") as (process, _):
         output = finish(process)
     assert process.returncode == 2, output
     assert "could not run: pod a1 exited with 1 before it was ready" in output
@@ -479,12 +573,8 @@ def test_however_the_drill_ends_no_process_is_left(number: signal.Signals) -> No
     forever = (
         f"{sys.executable} -c 'import os, time; print(os.getpid(), flush=True); time.sleep(600)'"
     )
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        drill("--command", forever, TMPDIR=folder) as process,
-    ):
-        logs = Path(folder).glob
-        pids = eventually(lambda: [int(log.read_text()) for log in logs("*/1/a?.log")], 3)
+    with drill("--command", forever) as (process, folder):
+        pids = eventually(lambda: [int(log.read_text()) for log in folder.glob("*/1/a?.log")], 3)
         process.send_signal(number)
         finish(process)
     assert all(eventually(lambda: [not alive(pid) for pid in pids], 3))

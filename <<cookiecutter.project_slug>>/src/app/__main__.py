@@ -59,7 +59,10 @@ def _serve() -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
-    return create_service(settings).run(signals)
+    try:
+        return create_service(settings).run(signals)
+    finally:
+        signals.ignore()
 
 
 if __name__ == "__main__":

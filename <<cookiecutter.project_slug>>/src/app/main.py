@@ -30,11 +30,10 @@ def create_service(settings: Settings) -> Service:
     app = create_app(settings)
     service = Service(app, _options(settings), components=[])
     app.state.service = service
-    logging.configure(settings.log.level, settings.log.format, service.context)
+    stream = logging.configure(settings.log.level, settings.log.format, service.context)
     if settings.log.access:
-        service.traffic.on_done = AccessLog(
-            as_json=logging.is_json(settings.log.format), phase=service.phase
-        )
+        as_json = logging.is_json(settings.log.format)
+        service.traffic.on_done = AccessLog(stream, as_json=as_json, phase=service.phase)
     return service
 
 

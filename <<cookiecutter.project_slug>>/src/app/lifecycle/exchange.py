@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import cached_property
 from typing import Any
 
-from app.observability.request_id import HEADER, request_id_of
+from app.observability.request_id import request_id_of
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -26,42 +27,32 @@ class Exchange:
     been accepted: from then on it is ended in a step of its own, not waited for.
     """
 
-    __slots__ = (
-        "_body_read",
-        "_ending",
-        "_receive",
-        "_send",
-        "began",
-        "closing",
-        "complete",
-        "cut",
-        "ended",
-        "request_id",
-        "scope",
-        "status",
-        "stream",
-        "task",
-        "turn",
-    )
+    # Defaults live in the class: what a request does not use costs it nothing.
+    status = 0
+    stream = False
+    complete = False
+    #: Cut off: cancelled before it was done.
+    cut = False
+    #: A stream that was ended from this side.
+    ended = False
+    #: Made by the handler that wants to say goodbye itself, set when it may.
+    turn: asyncio.Event | None = None
+    _ending: asyncio.Event | None = None
+    _body_read = False
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, closing: bool) -> None:
         self.scope = scope
         self._receive = receive
         self._send = send
-        self._body_read = False
-        self._ending = asyncio.Event()
-        self.began = time.monotonic()
         #: Whether the response must tell the client not to use the connection again.
         self.closing = closing
-        self.complete = False
-        self.cut = False
-        self.ended = False
-        self.request_id = request_id_of(scope["headers"])
-        self.status = 0
-        self.stream = False
+        self.began = time.monotonic()
         self.task = asyncio.current_task()
-        #: Made by the handler that wants to say goodbye itself, set when it may.
-        self.turn: asyncio.Event | None = None
+
+    @cached_property
+    def request_id(self) -> str:
+        """The id of this request in logs: the caller's, or one of our own."""
+        return request_id_of(self.scope["headers"])
 
     @property
     def method(self) -> str:
@@ -78,10 +69,10 @@ class Exchange:
 
     def send(self, message: Message) -> Awaitable[None]:
         kind = message["type"]
-        if kind == "http.response.body":
-            self.complete = not message.get("more_body", False)
-        elif kind == "http.response.start":
+        if kind == "http.response.start":
             self._start(message)
+        elif kind == "http.response.body":
+            self.complete = not message.get("more_body", False)
         elif self.ended:
             # An OSError is how ASGI says that the peer is gone; Starlette turns it
             # into WebSocketDisconnect.
@@ -93,13 +84,12 @@ class Exchange:
 
     def _start(self, message: Message) -> None:
         self.status = message["status"]
-        headers = [*message.get("headers", ()), (HEADER, self.request_id.encode())]
-        if self.closing:
-            headers.append((b"connection", b"close"))
-        message["headers"] = headers
+        headers = message.get("headers", ())
         for name, value in headers:
             if name == b"content-type":
                 self.stream = value.startswith(b"text/event-stream")
+        if self.closing:
+            message["headers"] = [*headers, (b"connection", b"close")]
 
     async def receive(self) -> Message:
         if self._body_read:
@@ -111,6 +101,8 @@ class Exchange:
         return message
 
     async def _disconnected(self) -> Message:
+        if self._ending is None:
+            self._ending = asyncio.Event()
         client = asyncio.ensure_future(self._receive())
         ending = asyncio.ensure_future(self._ending.wait())
         try:
@@ -130,6 +122,8 @@ class Exchange:
             with contextlib.suppress(OSError, RuntimeError):
                 await self._send({"type": "websocket.close", "code": SERVICE_RESTART})
         self.ended = True
+        if self._ending is None:
+            self._ending = asyncio.Event()
         self._ending.set()
 
     async def finish(self) -> None:

@@ -9,6 +9,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from functools import cached_property
 
 import structlog
 
@@ -25,6 +26,11 @@ class Phase(enum.IntEnum):
     DRAINING = 2
     STOPPING = 3
     STOPPED = 4
+
+    @cached_property
+    def label(self) -> str:
+        """The name as it stands in logs, probes and reports."""
+        return self.name.lower()
 
 
 class Lifecycle:
@@ -86,7 +92,7 @@ class Lifecycle:
                 self._reached[passed].set()
         log.info(
             "phase",
-            phase=phase.name.lower(),
+            phase=phase.label,
             reason=reason,
             elapsed=round(now - self.entered[previous], 3),
         )

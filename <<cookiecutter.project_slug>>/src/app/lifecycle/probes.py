@@ -78,7 +78,7 @@ class Probes:
     def readyz(self) -> Answer:
         phase = self._lifecycle.phase
         if phase is not Phase.READY:
-            return Answer(False, f"{phase.name.lower()}: {self._lifecycle.reason}")
+            return Answer(False, f"{phase.label}: {self._lifecycle.reason}")
         stalled = self.heartbeat.stalled()
         if stalled > self._unready:
             return Answer(False, f"event loop blocked for {stalled:.1f} s")

@@ -1,6 +1,7 @@
 """What a stop did: each step as it happens, and one line about all of it at the end."""
 
 import json
+import logging
 import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -71,7 +72,9 @@ class Report:
     cut: list[str]
 
     def write(self) -> None:
-        """Write the report as one JSON object, on a terminal too."""
+        """Write the report as one JSON object, on a terminal too; nothing comes after it."""
+        for handler in logging.getLogger().handlers:
+            handler.flush()
         line = {"event": "stopped", "level": "info" if self.exit_code == 0 else "error"}
         stamp = {"timestamp": datetime.now(UTC).isoformat(), "phase": "stopped"}
         sys.stdout.write(json.dumps({**line, **asdict(self), **stamp}) + "\n")

@@ -23,7 +23,7 @@ from app.lifecycle.signals import Signals
 from app.lifecycle.stop import Stop, Times
 from app.lifecycle.tasks import Tasks
 from app.lifecycle.traffic import Traffic
-from app.lifecycle.watchdog import Watchdog, busy_threads
+from app.lifecycle.watchdog import Watchdog, busy_threads, deaf_tasks
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +84,7 @@ class Service:
         """Live until told to stop, and return the exit code.
 
         0 when nothing was cut off, 1 when something was, 3 when the service could
-        not start. Does not return at all while a thread is stuck: the process ends.
+        not start. Does not return at all while a thread or task is stuck: the process ends.
         """
         signals.deliver_to(self.lifecycle)
         try:
@@ -92,16 +92,18 @@ class Service:
             management.start()
         except StartError as error:
             return _refuse(error)
+        watchdog = Watchdog(self.lifecycle)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            code = runner.run(self._live(server, management))
-            if busy_threads():
+            code = runner.run(self._live(server, management, watchdog))
+            if busy_threads() or deaf_tasks(runner.get_loop()):
                 sys.stdout.flush()
                 os._exit(code)
+        watchdog.stop()
         return code
 
     def phase(self) -> str:
         """The phase's name, in lower case."""
-        return self.lifecycle.phase.name.lower()
+        return self.lifecycle.phase.label
 
     def context(self) -> dict[str, object]:
         """What every log line of the service carries."""
@@ -134,11 +136,13 @@ class Service:
         except StartError:
             main.close()
             raise
-        server = HttpServer(self.traffic, main, timeout_keep_alive=options.keep_alive)
+        server = HttpServer(
+            self.traffic, main, timeout_keep_alive=options.keep_alive, server_header=False
+        )
         control = Control(path, self.lifecycle, self.journal)
         return server, Management(management_app(self._routes, self.status), management, control)
 
-    async def _live(self, server: HttpServer, management: Management) -> int:
+    async def _live(self, server: HttpServer, management: Management, watchdog: Watchdog) -> int:
         self.probes.heartbeat.start()
         stop = Stop(
             times=self._options.times,
@@ -150,7 +154,7 @@ class Service:
             tasks=self.tasks,
             components=self.components,
         )
-        watchdog = Watchdog(stop.last_words)
+        watchdog.start(stop.last_words)
         starting = asyncio.create_task(self._start(server), name="start")
         stopping = asyncio.create_task(self.lifecycle.wait(Phase.DRAINING), name="wait for a stop")
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -166,13 +170,11 @@ class Service:
             self.lifecycle.advance(Phase.READY, "started")
             await stopping
 
-        watchdog.start(self.lifecycle.remaining())
         if not starting.cancelled():
             await stop.drain()
         await stop.stop()
         self.lifecycle.advance(Phase.STOPPED, self.lifecycle.reason)
         await asyncio.to_thread(management.stop)
-        watchdog.stop()
         report = stop.report()
         report.write()
         return report.exit_code

@@ -50,6 +50,15 @@ class Signals:
         """Pass on to ``target`` what came in and what comes, from a daemon thread."""
         threading.Thread(target=self._deliver, args=(target,), name="signals", daemon=True).start()
 
+    def ignore(self) -> None:
+        """Ignore signals from now on: the exit code is decided.
+
+        The interpreter puts the default action back while it ends, and a SIGTERM
+        that comes after the preStop hook often comes just then.
+        """
+        for number in HANDLED:
+            signal.signal(number, signal.SIG_IGN)
+
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self._count += 1
         if self._count >= 3:

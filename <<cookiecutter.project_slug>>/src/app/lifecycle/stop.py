@@ -63,27 +63,32 @@ class Stop:
         self._connections_before = self.server.connections.accepted
         self.journal.note(f"draining: {lifecycle.reason}; not ready, still serving")
         policy = DrainPolicy(times.floor, times.slack, times.quiet, times.limit)
-        streams: list[asyncio.Task[None]] = []
+        gauge, began = TrafficGauge(self.traffic, self.server), lifecycle.entered[Phase.DRAINING]
+        endings: list[asyncio.Task[None]] = []
 
         def arrivals_over() -> None:
-            if streams:
+            streams = self.traffic.streams()
+            if not endings:
+                self.journal.note(f"arrivals are over; {len(streams)} streams to end")
+            elif not endings[-1].done() or not streams:
                 return
-            open_streams = len(self.traffic.streams())
-            self.journal.note(f"arrivals are over; {open_streams} streams to end")
             end = end_streams(self.traffic, spread=times.stream_spread, hurried=lifecycle.hurried)
-            streams.append(asyncio.create_task(end))
+            endings.append(asyncio.create_task(end))
 
         while True:
             cut_short = await drain(
                 policy,
-                TrafficGauge(self.traffic, self.server),
-                began=lifecycle.entered[Phase.DRAINING],
+                gauge,
+                began=began,
                 hurried=lifecycle.hurried,
                 arrivals_over=arrivals_over,
             )
-            await asyncio.wait(streams)
+            await asyncio.wait(endings)
             await asyncio.sleep(LAST_LOOK)
-            if cut_short or not self.traffic.in_flight():
+            # While the streams ended somebody may have come who had not heard of the stop.
+            verdict = policy.decide(time.monotonic(), gauge.evidence(began))
+            fresh = any(not stream.ended for stream in self.traffic.streams())
+            if cut_short or (verdict.stop_listening and not fresh):
                 break
         left = [exchange.name for exchange in self.traffic.exchanges]
         self.journal.cut.extend(left)

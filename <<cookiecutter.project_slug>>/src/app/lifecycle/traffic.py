@@ -14,7 +14,7 @@ import structlog
 
 from app.lifecycle.exchange import App, Exchange, Receive, Scope, Send
 from app.lifecycle.phase import Lifecycle
-from app.observability.request_id import request_id
+from app.observability.request_id import current_request
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +56,7 @@ class Traffic:
             return await aside(scope, receive, send)
 
         exchange = Exchange(scope, receive, send, self._lifecycle.draining)
-        request_id.set(exchange.request_id)
+        current_request.set(exchange)
         scope["exchange"] = exchange
         scope["lifecycle"] = self._lifecycle
         self.last_request = exchange.began
@@ -72,6 +72,9 @@ class Traffic:
             # The handler did not expect its stream to end; the client saw it end well.
             log.debug("stream handler interrupted", path=scope["path"], error=repr(error))
         finally:
+            # The scope and the exchange refer to each other: part them here, so that no
+            # request is left for the garbage collector.
+            del scope["exchange"]
             self.exchanges.discard(exchange)
             if self.on_done is not None:
                 self.on_done(exchange, time.monotonic() - exchange.began)

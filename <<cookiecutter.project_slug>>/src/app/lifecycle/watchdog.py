@@ -10,40 +10,45 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from app.lifecycle.phase import Lifecycle, Phase
+
 #: Seconds before the end of the grace period at which the watchdog acts. SIGKILL
 #: leaves no time to say anything; one second is enough to write the log.
 MARGIN = 1.0
-#: Where the idle workers of the thread pools of asyncio and anyio wait.
-POOLS = ("concurrent/futures/thread.py", "anyio/_backends/_asyncio.py")
 
 
 class Watchdog:
     """A daemon thread that calls ``last_words`` and exits with 1 at the deadline.
 
-    Where even Python cannot run (a C extension that holds the interpreter lock),
+    It hears of the stop by itself: the main loop may be blocked when it comes. Where even Python cannot run (a C extension that holds the interpreter lock),
     ``faulthandler`` writes the stacks of all threads to stderr half a second later
     and exits, from a thread that needs no lock.
     """
 
-    def __init__(self, last_words: Callable[[], None]) -> None:
-        self._last_words = last_words
+    def __init__(self, lifecycle: Lifecycle) -> None:
+        self._lifecycle = lifecycle
         self._called_off = threading.Event()
 
-    def start(self, remaining: float) -> None:
-        """Watch; ``remaining`` is the number of seconds until SIGKILL."""
-        patience = max(0.1, remaining - min(MARGIN, remaining / 4))
-        faulthandler.dump_traceback_later(patience + MARGIN / 2, exit=True, file=2)
-        threading.Thread(target=self._watch, args=(patience,), name="watchdog", daemon=True).start()
+    def start(self, last_words: Callable[[], None]) -> None:
+        """Watch the stop that begins when the lifecycle says so."""
+        threading.Thread(
+            target=self._watch, args=(last_words,), name="watchdog", daemon=True
+        ).start()
 
     def stop(self) -> None:
-        faulthandler.cancel_dump_traceback_later()
+        """The process ends by itself."""
         self._called_off.set()
 
-    def _watch(self, patience: float) -> None:
+    def _watch(self, last_words: Callable[[], None]) -> None:
+        self._lifecycle.wait_in_thread(Phase.DRAINING)
+        remaining = self._lifecycle.remaining()
+        patience = max(0.1, remaining - min(MARGIN, remaining / 4))
+        faulthandler.dump_traceback_later(patience + MARGIN / 2, exit=True, file=2)
         if self._called_off.wait(patience):
+            faulthandler.cancel_dump_traceback_later()
             return
         try:
-            self._last_words()
+            last_words()
         finally:
             os._exit(1)
 
@@ -65,12 +70,23 @@ def busy_threads() -> list[threading.Thread]:
     ]
 
 
+def deaf_tasks(loop: asyncio.AbstractEventLoop) -> list["asyncio.Task[Any]"]:
+    """Tasks that were cancelled and go on: closing ``loop`` would wait for them for ever."""
+    return [task for task in asyncio.all_tasks(loop) if task.cancelling()]
+
+
 def _idle(thread: threading.Thread) -> bool:
-    """Whether a pool's worker waits for work; its pool lets it go at exit."""
+    """Whether a worker of asyncio's or anyio's pool waits for work; its pool ends it at exit."""
     frame = sys._current_frames().get(thread.ident or 0)
+    waits = False
     while frame is not None and frame.f_code.co_filename in (queue.__file__, threading.__file__):
-        frame = frame.f_back
-    return frame is None or frame.f_code.co_filename.endswith(POOLS)
+        frame, waits = frame.f_back, True
+    if frame is None:
+        return True
+    code = frame.f_code
+    if code.co_filename.endswith("concurrent/futures/thread.py"):
+        return code.co_name == "_worker"
+    return waits and code.co_filename.endswith("anyio/_backends/_asyncio.py")
 
 
 def stacks(threads: Iterable[threading.Thread]) -> dict[str, list[str]]:

@@ -3,30 +3,33 @@
 import logging
 import sys
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from app.observability.request_id import request_id
+from app.observability.request_id import current_request
 
 Format = Literal["auto", "json", "console"]
 
 
 def configure(
     level: str, form: Format, context: Callable[[], Mapping[str, object]] = lambda: {}
-) -> None:
-    """Route structlog and the standard library's loggers to stdout.
+) -> TextIO:
+    """Route structlog and the standard library's loggers to stdout; return its stream.
 
     ``form`` "auto" means console on a terminal, JSON elsewhere. ``context`` is
-    asked for fields that every line carries.
+    asked for fields that every line carries. The stream is buffered whatever
+    PYTHONUNBUFFERED says; each log line flushes it.
     """
+    # Left open for the life of the process, like stdout itself.
+    stream = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115, PTH123
 
     def add_context(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         for key, value in context().items():
             event.setdefault(key, value)
-        if current := request_id.get():
-            event.setdefault("request_id", current)
+        if (request := current_request.get()) is not None:
+            event.setdefault("request_id", request.request_id)
         return event
 
     shared: list[Processor] = [
@@ -41,7 +44,7 @@ def configure(
         renderer = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
         renderer = [structlog.dev.ConsoleRenderer()]
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
@@ -62,6 +65,7 @@ def configure(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+    return stream
 
 
 def is_json(form: Format) -> bool:

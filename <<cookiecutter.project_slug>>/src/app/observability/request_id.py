@@ -1,14 +1,23 @@
-"""The id that the log lines and the response of one request share."""
+"""The id that all log lines of one request share."""
 
 import random
 import re
 from collections.abc import Iterable
 from contextvars import ContextVar
+from typing import Protocol
 
 HEADER = b"x-request-id"
 
-#: Id of the request this code runs for; empty outside of one.
-request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+class Identified(Protocol):
+    """A request; its id is worked out when somebody first asks for it."""
+
+    @property
+    def request_id(self) -> str: ...
+
+
+#: The request this code runs for; None outside of one.
+current_request: ContextVar[Identified | None] = ContextVar("current_request", default=None)
 
 _acceptable = re.compile(rb"[\w.:/+=@-]{1,128}").fullmatch
 

@@ -1,0 +1,89 @@
+"""Plain requests of every kind: in the loop, in threads, with work behind them."""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator
+
+from fastapi import BackgroundTasks, FastAPI
+from starlette.responses import StreamingResponse
+
+from tests.apps.runner import run
+
+app = FastAPI()
+go_on = asyncio.Event()
+
+
+@app.get("/slow")
+async def slow(seconds: float) -> str:
+    await asyncio.sleep(seconds)
+    return "slow"
+
+
+@app.get("/thread")
+def thread(seconds: float) -> str:
+    time.sleep(seconds)
+    return "thread"
+
+
+@app.get("/pool")
+async def pool(seconds: float) -> str:
+    """The worker has no frame of its own: it is inside the pool and in C."""
+    await asyncio.to_thread(time.sleep, seconds)
+    return "pool"
+
+
+@app.get("/deaf")
+async def deaf(seconds: float) -> str:
+    """Does not let itself be cancelled."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        try:
+            await asyncio.sleep(left)
+        except asyncio.CancelledError:
+            continue
+    return "deaf"
+
+
+@app.get("/background")
+async def background(tasks: BackgroundTasks, seconds: float) -> str:
+    tasks.add_task(asyncio.sleep, seconds)
+    return "accepted"
+
+
+@app.get("/download")
+async def download() -> StreamingResponse:
+    """Half now, half when /go-on is asked: a response whose headers are long gone."""
+
+    async def halves() -> AsyncIterator[bytes]:
+        yield b"first"
+        await go_on.wait()
+        yield b"second"
+
+    return StreamingResponse(halves(), media_type="text/plain")
+
+
+@app.get("/go-on")
+async def let_go_on() -> str:
+    go_on.set()
+    return "going on"
+
+
+@app.get("/large")
+async def large(mebibytes: int) -> StreamingResponse:
+    """More than the buffers of the two sockets hold."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        for _ in range(mebibytes):
+            yield bytes(1 << 20)
+
+    return StreamingResponse(parts(), media_type="application/octet-stream")
+
+
+@app.get("/fail")
+async def fail() -> str:
+    raise LookupError("nobody's business")
+
+
+if __name__ == "__main__":
+    sys.exit(run(app))
