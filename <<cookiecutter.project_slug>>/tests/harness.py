@@ -164,9 +164,9 @@ class Service:
         self.process.send_signal(number)
 
     def drain(self) -> None:
-        """SIGTERM, and wait until it has been heard."""
+        """SIGTERM, and wait until the main loop has heard of it."""
         self.signal()
-        self.logged("phase", **{"phase": "draining"})
+        self.logged("stop")
 
     def prestop(self) -> "subprocess.Popen[str]":
         """Start the preStop hook as the kubelet would."""

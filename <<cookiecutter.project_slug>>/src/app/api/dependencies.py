@@ -3,13 +3,12 @@
 from typing import Annotated
 
 from fastapi import Depends
-from starlette.requests import HTTPConnection
 
 from app.lifecycle import streams
 
 
-def _draining(connection: HTTPConnection) -> streams.Draining:
-    return streams.draining_of(connection.scope)
+async def _draining() -> streams.Draining:
+    return streams.current_draining()
 
 
 Draining = Annotated[streams.Draining, Depends(_draining)]

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from functools import cached_property
 from typing import Any
 
+from app.lifecycle.phase import Lifecycle
 from app.observability.request_id import request_id_of
 
 Message = MutableMapping[str, Any]
@@ -17,6 +18,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: RFC 6455 and its registry of close codes: the service restarts, connect again.
 SERVICE_RESTART = 1012
+#: Seconds for which a request that was answered early may go on sending its body.
+LINGER = 1.0
 
 
 class Exchange:
@@ -40,12 +43,11 @@ class Exchange:
     _ending: asyncio.Event | None = None
     _body_read = False
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, closing: bool) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, lifecycle: Lifecycle) -> None:
         self.scope = scope
+        self.lifecycle = lifecycle
         self._receive = receive
         self._send = send
-        #: Whether the response must tell the client not to use the connection again.
-        self.closing = closing
         self.began = time.monotonic()
         self.task = asyncio.current_task()
 
@@ -73,6 +75,8 @@ class Exchange:
             self._start(message)
         elif kind == "http.response.body":
             self.complete = not message.get("more_body", False)
+            if self.complete and self.lifecycle.draining and not self._body_read:
+                return self._read_then_send(message)
         elif self.ended:
             # An OSError is how ASGI says that the peer is gone; Starlette turns it
             # into WebSocketDisconnect.
@@ -88,8 +92,22 @@ class Exchange:
         for name, value in headers:
             if name == b"content-type":
                 self.stream = value.startswith(b"text/event-stream")
-        if self.closing:
+        if self.lifecycle.draining:
+            # A response whose headers are out already keeps its connection: the next
+            # request on it is told.
             message["headers"] = [*headers, (b"connection", b"close")]
+
+    async def _read_then_send(self, message: Message) -> None:
+        """Read what the handler left of the request, then complete the response.
+
+        The connection closes after it. Closing with unread bytes makes the kernel
+        reset it, and the client may lose the response (RFC 9112, section 9.6).
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):
+                while not self._body_read and (await self.receive())["type"] == "http.request":
+                    pass
+        await self._send(message)
 
     async def receive(self) -> Message:
         if self._body_read:
@@ -133,7 +151,6 @@ class Exchange:
         if self.stream:
             await self.send({"type": "http.response.body", "body": b"", "more_body": False})
         elif self.status == 0:
-            self.closing = True
             await self.send(
                 {
                     "type": "http.response.start",

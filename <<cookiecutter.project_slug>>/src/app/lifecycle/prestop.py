@@ -8,7 +8,6 @@ import os
 import socket
 import stat
 import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -26,9 +25,11 @@ def control_socket(configured: str, port: int, *, create: bool = False) -> Path:
     """
     path = Path(configured)
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        path = Path(tempfile.gettempdir()) / f"app-{os.getuid()}" / f"{port}.sock"
+        # Not tempfile: it would double what the hook costs.
+        temporary = Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108
+        path = temporary / f"app-{os.getuid()}" / f"{port}.sock"
         if create:
-            path.parent.mkdir(mode=0o700, exist_ok=True)
+            _make_private(path.parent)
         _check_private(path.parent)
     if len(os.fsencode(path)) > LONGEST:
         raise ValueError(
@@ -36,6 +37,16 @@ def control_socket(configured: str, port: int, *, create: bool = False) -> Path:
             "set APP_CONTROL_SOCKET to a shorter one"
         )
     return path
+
+
+def _make_private(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"neither the directory of APP_CONTROL_SOCKET nor {directory} can be used "
+            f"({error.strerror}): set APP_CONTROL_SOCKET to a path in a writable directory"
+        ) from None
 
 
 def _check_private(directory: Path) -> None:

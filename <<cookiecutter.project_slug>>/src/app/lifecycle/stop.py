@@ -59,7 +59,6 @@ class Stop:
     async def drain(self) -> None:
         """DRAINING: serve what still comes until nobody sends any more."""
         times, lifecycle = self.times, self.lifecycle
-        self.traffic.begin_drain()
         self._connections_before = self.server.connections.accepted
         self.journal.note(f"draining: {lifecycle.reason}; not ready, still serving")
         policy = DrainPolicy(times.floor, times.slack, times.quiet, times.limit)

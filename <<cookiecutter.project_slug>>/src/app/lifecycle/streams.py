@@ -9,10 +9,11 @@ import asyncio
 import random
 import time
 
-from app.lifecycle.exchange import Exchange, Message, Scope
+from app.lifecycle.exchange import Exchange
 from app.lifecycle.latch import Latch
 from app.lifecycle.phase import Lifecycle, Phase
 from app.lifecycle.traffic import Traffic
+from app.observability.request_id import current_request
 
 #: Seconds that a handler which waits for its turn gets to say goodbye, and that
 #: any handler gets to return after its stream has been ended.
@@ -26,8 +27,9 @@ class Draining:
     cleanly all the same.
     """
 
-    def __init__(self, lifecycle: Lifecycle, exchange: Exchange) -> None:
-        self._lifecycle = lifecycle
+    def __init__(self, exchange: Exchange | None) -> None:
+        self._lifecycle = Lifecycle() if exchange is None else exchange.lifecycle
+        self._turn = asyncio.Event()
         self._exchange = exchange
 
     def __bool__(self) -> bool:
@@ -48,17 +50,19 @@ class Draining:
 
         Only for streams: for a plain request it never returns.
         """
-        if self._exchange.turn is None:
-            self._exchange.turn = asyncio.Event()
-        await self._exchange.turn.wait()
+        if self._exchange is not None:
+            self._turn = self._exchange.turn = self._exchange.turn or self._turn
+        await self._turn.wait()
 
 
-def draining_of(scope: Scope) -> Draining:
-    """The handle that belongs to an ASGI scope; without a server, one that never drains."""
-    exchange, lifecycle = scope.get("exchange"), scope.get("lifecycle")
-    if exchange is None or lifecycle is None:
-        return Draining(Lifecycle(), Exchange(scope, _nothing, _nowhere, closing=False))
-    return Draining(lifecycle, exchange)
+def current_draining() -> Draining:
+    """The handle of the request that this code runs for.
+
+    Outside of a running service, as in a test of the application alone, nothing
+    ever drains.
+    """
+    exchange = current_request.get()
+    return Draining(exchange if isinstance(exchange, Exchange) else None)
 
 
 async def end_streams(traffic: Traffic, *, spread: float, hurried: Latch) -> None:
@@ -96,11 +100,3 @@ async def _end(stream: Exchange, delay: float, hurried: Latch) -> None:
     if not await stream.gone(FAREWELL):
         stream.abort("the service stops and its stream has been ended")
         await stream.gone(FAREWELL)
-
-
-async def _nothing() -> Message:
-    return {"type": "http.disconnect"}
-
-
-async def _nowhere(_message: Message) -> None:
-    return None

@@ -55,10 +55,8 @@ class Traffic:
         if aside is not None and scope["type"] == "http":
             return await aside(scope, receive, send)
 
-        exchange = Exchange(scope, receive, send, self._lifecycle.draining)
-        current_request.set(exchange)
-        scope["exchange"] = exchange
-        scope["lifecycle"] = self._lifecycle
+        exchange = Exchange(scope, receive, send, self._lifecycle)
+        token = current_request.set(exchange)
         self.last_request = exchange.began
         self.exchanges.add(exchange)
         try:
@@ -72,26 +70,17 @@ class Traffic:
             # The handler did not expect its stream to end; the client saw it end well.
             log.debug("stream handler interrupted", path=scope["path"], error=repr(error))
         finally:
-            # The scope and the exchange refer to each other: part them here, so that no
-            # request is left for the garbage collector.
-            del scope["exchange"]
             self.exchanges.discard(exchange)
             if self.on_done is not None:
                 self.on_done(exchange, time.monotonic() - exchange.began)
             if self._lifecycle.draining:
                 self._count(exchange)
+            # The task's context refers to the exchange and the exchange to the task: part
+            # them, so that no request is left for the garbage collector.
+            current_request.reset(token)
         if exchange.ended or exchange.cut:
             await exchange.finish()
         return None
-
-    def begin_drain(self) -> None:
-        """From here on every response says ``Connection: close``.
-
-        A response whose headers are already sent keeps its connection: the next
-        request on it is told.
-        """
-        for exchange in self.exchanges:
-            exchange.closing = True
 
     def streams(self) -> list[Exchange]:
         return [exchange for exchange in self.exchanges if exchange.stream]

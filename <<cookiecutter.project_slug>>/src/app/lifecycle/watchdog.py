@@ -20,7 +20,8 @@ MARGIN = 1.0
 class Watchdog:
     """A daemon thread that calls ``last_words`` and exits with 1 at the deadline.
 
-    It hears of the stop by itself: the main loop may be blocked when it comes. Where even Python cannot run (a C extension that holds the interpreter lock),
+    It hears of the stop by itself: the main loop may be blocked when it comes.
+    Where even Python cannot run (a C extension that holds the interpreter lock),
     ``faulthandler`` writes the stacks of all threads to stderr half a second later
     and exits, from a thread that needs no lock.
     """

@@ -23,7 +23,7 @@ def configure(
     PYTHONUNBUFFERED says; each log line flushes it.
     """
     # Left open for the life of the process, like stdout itself.
-    stream = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115, PTH123
+    stream = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
     def add_context(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         for key, value in context().items():

@@ -1,0 +1,153 @@
+"""What keeps a service from starting, each with one sentence; and a stop before it has started."""
+
+import json
+import os
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Start
+from tests.harness import HOST, eventually
+
+SLOW = json.dumps({"first": {}, "slow": {"needs": ["first"], "open": 60, "start_timeout": 90}})
+
+
+def test_it_is_started_only_when_its_components_are(start: Start) -> None:
+    service = start("parts", PARTS='{"slow": {"open": 1}}')
+    service.logged("opening")
+    for probe, status in {"startupz": 503, "readyz": 503, "livez": 200}.items():
+        assert service.probe(probe).status == status
+    with pytest.raises(ConnectionRefusedError):
+        service.get("/readyz")
+    service.ready()
+    assert service.probe("startupz").status == 200
+    assert service.lines("phase", phase="ready")[0]["elapsed"] >= 1
+
+
+def test_a_signal_during_the_start_closes_what_is_open(start: Start) -> None:
+    service = start("parts", PARTS=SLOW)
+    service.logged("opening", part="slow")
+    service.signal()
+    assert service.ended(8) == 0
+    assert [line["part"] for line in service.lines("closed")] == ["first"]
+    assert not service.lines("phase", phase="ready")
+    assert service.report["reason"] == "received SIGTERM"
+    assert service.report["exit_code"] == 0
+
+
+def test_the_hook_during_the_start(start: Start) -> None:
+    service = start("parts", PARTS=SLOW)
+    service.logged("opening", part="slow")
+    hook = service.prestop()
+    assert hook.wait(8) == 0
+    assert service.ended(8) == 0
+    assert service.report["reason"] == "preStop hook"
+
+
+@pytest.mark.parametrize("setting", ["APP_PORT", "APP_MANAGEMENT_PORT"])
+def test_a_port_in_use_is_named(start: Start, setting: str) -> None:
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        taken.listen()
+        service = start(**{setting: str(taken.getsockname()[1])})
+        assert service.ended() == 3
+    (sentence,) = service.stderr.splitlines()
+    assert setting in sentence
+    assert str(taken_port(service.environment, setting)) in sentence
+
+
+def taken_port(environment: dict[str, str], setting: str) -> int:
+    return int(environment[setting])
+
+
+def test_a_port_that_is_taken_while_the_components_open(start: Start) -> None:
+    """Bound by two, listened on by one: the other hears of it late."""
+    service = start("parts", PARTS='{"slow": {"open": 1.5}}')
+    service.logged("opening")
+    with socket.socket() as rival:
+        rival.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        rival.bind((HOST, service.port))
+        rival.listen()
+        assert service.ended() == 3
+    (sentence,) = service.stderr.splitlines()
+    assert "APP_PORT" in sentence
+
+
+def test_a_private_directory_stands_in_for_one_that_cannot_be_written(start: Start) -> None:
+    service = start(APP_CONTROL_SOCKET="/nowhere/control.sock")
+    service.ready()
+    private = Path(tempfile.gettempdir()) / f"app-{os.getuid()}"
+    path = private / f"{service.port}.sock"
+    assert path.is_socket()
+    assert private.stat().st_mode & 0o777 == 0o700
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert service.prestop().wait(10) == 0
+    assert service.ended() == 0
+    assert not path.exists()
+
+
+def test_a_directory_that_others_may_enter_is_refused(start: Start) -> None:
+    elsewhere = Path(tempfile.mkdtemp())
+    try:
+        shared = elsewhere / f"app-{os.getuid()}"
+        shared.mkdir()
+        shared.chmod(0o755)
+        service = start(APP_CONTROL_SOCKET="/nowhere/control.sock", TMPDIR=str(elsewhere))
+        assert service.ended() == 3
+        (sentence,) = service.stderr.splitlines()
+        assert str(shared) in sentence
+        assert "only this user may enter" in sentence
+        assert service.prestop().wait(10) == 1
+    finally:
+        shutil.rmtree(elsewhere)
+
+
+def test_a_path_too_long_for_a_socket_is_refused(start: Start) -> None:
+    directory = Path(tempfile.mkdtemp(suffix="x" * 90))
+    try:
+        service = start(APP_CONTROL_SOCKET=str(directory / "control.sock"))
+        assert service.ended() == 3
+        (sentence,) = service.stderr.splitlines()
+        assert "set APP_CONTROL_SOCKET to a shorter one" in sentence
+    finally:
+        directory.rmdir()
+
+
+def test_a_socket_left_behind_is_replaced(serve: Start) -> None:
+    killed = serve()
+    killed.kill()
+    left = killed.environment["APP_CONTROL_SOCKET"]
+    assert Path(left).is_socket()
+    service = serve(APP_CONTROL_SOCKET=left)
+    assert service.prestop().wait(10) == 0
+    assert service.ended() == 0
+    assert not Path(left).exists()
+
+
+def test_a_socket_in_use_is_refused(serve: Start, start: Start) -> None:
+    first = serve()
+    second = start(APP_CONTROL_SOCKET=first.environment["APP_CONTROL_SOCKET"])
+    assert second.ended() == 3
+    (sentence,) = second.stderr.splitlines()
+    assert "another service has the control socket" in sentence
+    assert first.prestop().wait(10) == 0
+
+
+def test_the_listener_is_closed_when_it_says_so(serve: Start) -> None:
+    service = serve("parts", PARTS='{"slow": {"close": 2}}')
+    service.signal()
+    service.logged("closing")
+
+    def refused() -> bool:
+        try:
+            service.get("/readyz")
+        except ConnectionError:
+            return True
+        return False
+
+    eventually(refused, "the listener to close", timeout=1)
+    assert service.probe("livez").status == 200, "the management port is open to the last"
+    assert service.ended() == 0
