@@ -56,11 +56,7 @@ def test_a_port_in_use_is_named(start: Start, setting: str) -> None:
         assert service.ended() == 3
     (sentence,) = service.stderr.splitlines()
     assert setting in sentence
-    assert str(taken_port(service.environment, setting)) in sentence
-
-
-def taken_port(environment: dict[str, str], setting: str) -> int:
-    return int(environment[setting])
+    assert service.environment[setting] in sentence
 
 
 def test_a_port_that_is_taken_while_the_components_open(start: Start) -> None:
@@ -73,7 +69,8 @@ def test_a_port_that_is_taken_while_the_components_open(start: Start) -> None:
         rival.listen()
         assert service.ended() == 3
     (sentence,) = service.stderr.splitlines()
-    assert "APP_PORT" in sentence
+    assert str(service.port) in sentence
+    assert [line["part"] for line in service.lines("closed")] == ["slow"]
 
 
 def test_a_private_directory_stands_in_for_one_that_cannot_be_written(start: Start) -> None:

@@ -44,7 +44,8 @@ def test_a_request_that_ignores_its_cancellation_is_left_behind(serve: Start) ->
         service.signal()
         assert service.ended(8) == 1
     assert "GET /deaf" in service.report["cut"]
-    assert service.lines("task ignored its cancellation")
+    (line,) = service.lines("task ignored its cancellation")
+    assert "requests.py" in "".join(line["where"])
 
 
 def test_a_def_endpoint_finishes(serve: Start) -> None:

@@ -54,7 +54,7 @@ class Shutdown(Group):
     limit_seconds: Annotated[
         Seconds,
         Field(description="Longest drain; requests still in flight then are cut off."),
-    ] = 20.0
+    ] = 18.0
     stream_spread_seconds: Annotated[
         Seconds,
         Field(
@@ -73,7 +73,8 @@ class Shutdown(Group):
             le=3600,
             allow_inf_nan=False,
             description="Time between the request to stop and SIGKILL "
-            "(terminationGracePeriodSeconds); the watchdog ends the process one second before.",
+            "(terminationGracePeriodSeconds); the watchdog ends the process one second before. "
+            "Must hold limit, stream spread, 2 s for the last goodbye, stop and that second.",
         ),
     ] = 30.0
 
@@ -182,7 +183,9 @@ def load() -> Settings:
     try:
         settings = Settings()
     except ValidationError as error:
-        wrong.extend(_sentence(dict(detail)) for detail in error.errors())
+        # Unknown names are in ``wrong`` already, with a suggestion.
+        details = [dict(d) for d in error.errors() if d["type"] != "extra_forbidden"]
+        wrong.extend(_sentence(detail) for detail in details)
     if wrong:
         raise SettingsError("\n".join(wrong))
     return settings

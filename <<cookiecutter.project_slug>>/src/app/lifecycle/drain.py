@@ -60,7 +60,7 @@ class DrainPolicy:
     floor: float = 0.0
     slack: float = 2.0
     quiet: float = 1.0
-    limit: float = 20.0
+    limit: float = 18.0
 
     def arrivals_end(self, evidence: Evidence) -> float:
         """The moment from which no new request is expected, as far as is known."""

@@ -75,20 +75,31 @@ class HttpServer:
             **options,
         )
         self._server = uvicorn.Server(self._config)
+        self._server.servers = []
         self.connections = self._server.server_state = Connections()
         self._ticker: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Run the application's lifespan, then listen.
 
-        Raises StartError when the lifespan fails; the log has its traceback.
+        Raises StartError when the lifespan fails, whose traceback is in the log, or
+        when another process took the port since ``bind``.
         """
+        host, port = self._socket.getsockname()[:2]
         self._config.load()
         self._server.lifespan = self._config.lifespan_class(self._config)
         try:
             await self._server.startup(sockets=[self._socket])
         except SystemExit:
             raise StartError("the application's lifespan failed to start") from None
+        except OSError as error:  # somebody else listens there since it was bound
+            host, port = self._socket.getsockname()[:2]
+            raise StartError(f"{host} port {port} cannot be listened on: {error}") from None
+        if not _listens(self._socket):
+            raise StartError(
+                f"{host} port {port} cannot be listened on: "
+                "another process took it while this one started"
+            )
         self._ticker = asyncio.create_task(self._tick(), name="date header")
 
     async def _tick(self) -> None:
@@ -132,10 +143,20 @@ class HttpServer:
         """Run the shutdown part of the application's lifespan; False after ``timeout``."""
         if self._ticker is not None:
             self._ticker.cancel()
+        if not self._config.loaded:
+            return True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._server.lifespan.shutdown()
                 return not self._server.lifespan.should_exit
+        return False
+
+
+def _listens(sock: socket.socket) -> bool:
+    """uvloop closes a socket on which it cannot listen, and says nothing."""
+    try:
+        return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+    except OSError:
         return False
 
 

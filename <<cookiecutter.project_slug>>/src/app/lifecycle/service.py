@@ -23,7 +23,7 @@ from app.lifecycle.signals import Signals
 from app.lifecycle.stop import Stop, Times
 from app.lifecycle.tasks import Tasks
 from app.lifecycle.traffic import Traffic
-from app.lifecycle.watchdog import Watchdog, busy_threads, deaf_tasks
+from app.lifecycle.watchdog import MARGIN, Watchdog, busy_threads, deaf_tasks
 
 log = structlog.get_logger(__name__)
 
@@ -92,6 +92,13 @@ class Service:
             management.start()
         except StartError as error:
             return _refuse(error)
+        times = self._options.times
+        if times.longest() + MARGIN > times.grace:
+            log.warning(
+                "the stop may outlast the grace period; the watchdog would end it",
+                longest=times.longest(),
+                grace=times.grace,
+            )
         watchdog = Watchdog(self.lifecycle)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             code = runner.run(self._live(server, management, watchdog))

@@ -15,7 +15,7 @@ from app.lifecycle.gauge import TrafficGauge
 from app.lifecycle.phase import Lifecycle, Phase
 from app.lifecycle.report import Journal, Report, seconds_per_phase
 from app.lifecycle.server import HttpServer
-from app.lifecycle.streams import end_streams
+from app.lifecycle.streams import FAREWELL, end_streams
 from app.lifecycle.tasks import Tasks
 from app.lifecycle.traffic import Traffic
 from app.lifecycle.watchdog import busy_threads, stacks, where_is
@@ -39,6 +39,10 @@ class Times:
     stream_spread: float
     stop: float
     grace: float
+
+    def longest(self) -> float:
+        """How long a stop may take, with the goodbyes of the last streams."""
+        return self.limit + self.stream_spread + 2 * FAREWELL + self.stop
 
 
 @dataclass(slots=True)

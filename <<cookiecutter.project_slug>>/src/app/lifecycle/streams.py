@@ -99,4 +99,3 @@ async def _end(stream: Exchange, delay: float, hurried: Latch) -> None:
     await stream.end()
     if not await stream.gone(FAREWELL):
         stream.abort("the service stops and its stream has been ended")
-        await stream.gone(FAREWELL)

@@ -75,11 +75,12 @@ class Traffic:
                 self.on_done(exchange, time.monotonic() - exchange.began)
             if self._lifecycle.draining:
                 self._count(exchange)
-            # The task's context refers to the exchange and the exchange to the task: part
-            # them, so that no request is left for the garbage collector.
-            current_request.reset(token)
         if exchange.ended or exchange.cut:
             await exchange.finish()
+        # The task's context refers to the exchange and the exchange to the task: part
+        # them, so that no request is left for the garbage collector. After an error the
+        # server still logs its traceback, with the request's id.
+        current_request.reset(token)
         return None
 
     def streams(self) -> list[Exchange]:

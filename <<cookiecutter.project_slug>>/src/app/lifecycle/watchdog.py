@@ -2,6 +2,8 @@
 
 import asyncio
 import faulthandler
+import gc
+import inspect
 import os
 import queue
 import sys
@@ -15,6 +17,8 @@ from app.lifecycle.phase import Lifecycle, Phase
 #: Seconds before the end of the grace period at which the watchdog acts. SIGKILL
 #: leaves no time to say anything; one second is enough to write the log.
 MARGIN = 1.0
+#: Where things that can be awaited keep their frame and what they wait for themselves.
+AWAITED = (("cr_frame", "cr_await"), ("ag_frame", "ag_await"), ("gi_frame", "gi_yieldfrom"))
 
 
 class Watchdog:
@@ -55,11 +59,19 @@ class Watchdog:
 
 
 def where_is(task: "asyncio.Task[Any]") -> list[str]:
-    """The lines at which ``task`` waits, outermost first."""
-    return [
-        f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
-        for frame in task.get_stack(limit=8)
-    ]
+    """The lines at which ``task`` waits, innermost last; asyncio itself knows the first only."""
+    lines: list[str] = []
+    waiting: object = task.get_coro()
+    while waiting is not None:
+        for frame_of, next_of in AWAITED:
+            if frame := getattr(waiting, frame_of, None):
+                code = frame.f_code
+                lines.append(f"{code.co_filename}:{frame.f_lineno} in {code.co_name}")
+                waiting = getattr(waiting, next_of)
+                break
+        else:  # the step of an async generator has no attribute for its generator
+            waiting = next((x for x in gc.get_referents(waiting) if inspect.isasyncgen(x)), None)
+    return lines[-8:]
 
 
 def busy_threads() -> list[threading.Thread]:
