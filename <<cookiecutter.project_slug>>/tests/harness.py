@@ -109,10 +109,7 @@ class Service:
     def logged(self, event: str, **fields: object) -> Line:
         """Wait for such a line; the first one."""
         what = f"the log line {event} {fields or ''}"
-        return eventually(lambda: self._alive() and self.lines(event, **fields), what)[0]
-
-    def _alive(self) -> bool:
-        return self.process.poll() is None or bool(self._stdout.stat().st_size)
+        return eventually(lambda: self.lines(event, **fields), what)[0]
 
     @property
     def report(self) -> Line:

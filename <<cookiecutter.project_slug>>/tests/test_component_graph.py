@@ -17,7 +17,7 @@ async def nothing(*needed: object) -> AsyncIterator[tuple[object, ...]]:
 
 
 def test_a_cycle_is_refused_with_its_path() -> None:
-    with pytest.raises(ValueError, match="cycle: .*→") as refused:
+    with pytest.raises(ValueError, match=r"cycle: .*→") as refused:
         Components(
             [
                 Component("a", nothing, depends_on=("b",)),

@@ -74,12 +74,10 @@ def test_the_third_ends_a_process_with_a_blocked_loop(serve: Start) -> None:
     service = serve()
     service.connect().ask("/block?seconds=60")
     service.busy(1)
-    for event in ("phase", "hurry"):
-        service.signal()
-        eventually(
-            lambda event=event: [x for x in service.lines(event) if x["phase"] == "draining"],
-            event,
-        )
+    service.signal()
+    service.logged("phase", phase="draining")
+    service.signal()
+    service.logged("hurry")
     service.signal()
     assert service.ended(5) == 128 + signal.SIGTERM
 

@@ -102,7 +102,7 @@ def test_a_slow_reader_gets_the_whole_answer(serve: Start) -> None:
         service.drain()
         sizes = [len(chunk) for chunk in iter(connection.chunk, b"")]
         assert head.status == 200
-        assert sum(sizes) == 16 << 20
+        assert sum(sizes) == 16 * 1024 * 1024
     assert service.ended() == 0
 
 

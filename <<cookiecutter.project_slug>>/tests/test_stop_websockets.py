@@ -13,7 +13,7 @@ def close_code(websocket: ClientConnection) -> int | None:
     with pytest.raises(ConnectionClosed) as closed:
         while True:
             websocket.recv(timeout=15)
-    return closed.value.rcvd and closed.value.rcvd.code
+    return closed.value.rcvd.code if closed.value.rcvd else None
 
 
 @pytest.mark.parametrize("path", ["/receives", "/sends", "/sleeps"])

@@ -80,7 +80,7 @@ class Connection:
         return Response(head.status, head.headers, body)
 
     def get(self, path: str, **headers: str) -> Response:
-        self.ask(path, **headers)
+        self.ask(path, "GET", b"", **headers)
         return self.response()
 
     def post(self, path: str, body: bytes, **headers: str) -> Response:

@@ -83,7 +83,8 @@ class Shutdown(Group):
         if self.limit_seconds < self.floor_seconds:
             raise ValueError(
                 f"LIMIT_SECONDS={self.limit_seconds:g} is below "
-                f"FLOOR_SECONDS={self.floor_seconds:g}: raise the one or lower the other"
+                f"APP_SHUTDOWN__FLOOR_SECONDS={self.floor_seconds:g}: "
+                "raise the one or lower the other"
             )
         return self
 
@@ -161,7 +162,7 @@ class Settings(BaseSettings):
             "the proxy in front, which holds them for 60 as a rule.",
         ),
     ] = 75
-    shutdown: Shutdown = Shutdown()
+    shutdown: Shutdown = Field(default_factory=Shutdown)
     probes: Probes = Probes()
     log: Log = Log()
     examples: Examples = Examples()
@@ -169,7 +170,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _two_ports(self) -> "Settings":
         if self.port == self.management_port:
-            raise ValueError(f"PORT and MANAGEMENT_PORT are both {self.port}: they must differ")
+            raise ValueError(f"PORT and APP_MANAGEMENT_PORT are both {self.port}: they must differ")
         return self
 
 

@@ -1,1 +1,1 @@
-"""Small services for the tests. Each runs as ``python -m app serve`` does, with parts of its own."""
+"""Small services for the tests. Each runs as ``app serve`` does, with parts of its own."""

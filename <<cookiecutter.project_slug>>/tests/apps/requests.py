@@ -75,7 +75,7 @@ async def large(mebibytes: int) -> StreamingResponse:
 
     async def parts() -> AsyncIterator[bytes]:
         for _ in range(mebibytes):
-            yield bytes(1 << 20)
+            yield bytes(1024 * 1024)
 
     return StreamingResponse(parts(), media_type="application/octet-stream")
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: RFC 6455 and its registry of close codes: the service restarts, connect again.
 SERVICE_RESTART = 1012
+SWITCHING_PROTOCOLS = 101
 #: Seconds for which a request that was answered early may go on sending its body.
 LINGER = 1.0
 
@@ -26,13 +27,10 @@ class Exchange:
     """An ASGI call under way, and the two channels it goes through.
 
     ``receive`` and ``send`` are what the application gets instead of the server's.
-    ``stream`` turns true when the response is an event stream or the WebSocket has
-    been accepted: from then on it is ended in a step of its own, not waited for.
     """
 
     # Defaults live in the class: what a request does not use costs it nothing.
     status = 0
-    stream = False
     complete = False
     #: Cut off: cancelled before it was done.
     cut = False
@@ -42,6 +40,7 @@ class Exchange:
     turn: asyncio.Event | None = None
     _ending: asyncio.Event | None = None
     _body_read = False
+    _headers: Iterable[tuple[bytes, bytes]] = ()
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, lifecycle: Lifecycle) -> None:
         self.scope = scope
@@ -69,33 +68,38 @@ class Exchange:
         """Method and path, for logs and reports."""
         return f"{self.method} {self.path}"
 
+    @property
+    def stream(self) -> bool:
+        """Whether this is an event stream or an accepted WebSocket.
+
+        Such a one is ended in a step of its own, not waited for.
+        """
+        return self.status == SWITCHING_PROTOCOLS or any(
+            name == b"content-type" and value.startswith(b"text/event-stream")
+            for name, value in self._headers
+        )
+
     def send(self, message: Message) -> Awaitable[None]:
         kind = message["type"]
         if kind == "http.response.start":
-            self._start(message)
+            self.status = message["status"]
+            self._headers = message.get("headers", ())
+            if self.lifecycle.draining:
+                # A response whose headers are out already keeps its connection: the next
+                # request on it is told.
+                message["headers"] = [*self._headers, (b"connection", b"close")]
         elif kind == "http.response.body":
-            self.complete = not message.get("more_body", False)
-            if self.complete and self.lifecycle.draining and not self._body_read:
-                return self._read_then_send(message)
+            if not message.get("more_body", False):
+                self.complete = True
+                if self.lifecycle.draining and not self._body_read:
+                    return self._read_then_send(message)
         elif self.ended:
             # An OSError is how ASGI says that the peer is gone; Starlette turns it
             # into WebSocketDisconnect.
             raise ConnectionResetError("the service is restarting and has closed this WebSocket")
         elif kind == "websocket.accept":
-            self.status = 101
-            self.stream = True
+            self.status = SWITCHING_PROTOCOLS
         return self._send(message)
-
-    def _start(self, message: Message) -> None:
-        self.status = message["status"]
-        headers = message.get("headers", ())
-        for name, value in headers:
-            if name == b"content-type":
-                self.stream = value.startswith(b"text/event-stream")
-        if self.lifecycle.draining:
-            # A response whose headers are out already keeps its connection: the next
-            # request on it is told.
-            message["headers"] = [*headers, (b"connection", b"close")]
 
     async def _read_then_send(self, message: Message) -> None:
         """Read what the handler left of the request, then complete the response.

@@ -69,8 +69,8 @@ def drain() -> int:
     """
     try:
         path = control_socket(
-            os.environ.get("APP_CONTROL_SOCKET", "/run/app/control.sock"),
-            int(os.environ.get("APP_PORT", "8080")),
+            os.environ.get("APP_CONTROL_SOCKET") or "/run/app/control.sock",
+            _port("APP_PORT", "8080"),
         )
     except ValueError as error:
         print(error, file=sys.stderr)
@@ -109,8 +109,12 @@ def probe(name: str) -> int:
     if name not in ("livez", "readyz", "startupz"):
         print(f"there is no probe {name!r}; ask livez, readyz or startupz", file=sys.stderr)
         return 2
-    host = os.environ.get("APP_HOST", "::")
-    port = int(os.environ.get("APP_MANAGEMENT_PORT", "8081"))
+    host = os.environ.get("APP_HOST") or "::"
+    try:
+        port = _port("APP_MANAGEMENT_PORT", "8081")
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
     address = "127.0.0.1" if host in ("::", "0.0.0.0") else host  # noqa: S104
     try:
         with socket.create_connection((address, port), timeout=2) as connection:
@@ -121,6 +125,13 @@ def probe(name: str) -> int:
         return 1
     print(body.strip())
     return 0 if head.split(" ")[1:2] == ["200"] else 1
+
+
+def _port(name: str, default: str) -> int:
+    value = os.environ.get(name) or default
+    if not value.isdecimal():
+        raise ValueError(f"{name}={value!r} is not a port")
+    return int(value)
 
 
 def _read_all(connection: socket.socket) -> str:

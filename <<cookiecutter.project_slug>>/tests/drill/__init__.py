@@ -1,0 +1,1 @@
+"""The drill itself: what it sees, what it calls lost, and that it leaves nothing behind."""
