@@ -139,7 +139,8 @@ def test_probes_on_the_main_port_do_not_hold_it_up(serve: Start, path: str) -> N
     eventually(over, "the listener to close", timeout=10)
     assert time.monotonic() - began < 5
     assert service.ended() == 0
-    assert service.report["requests_served"] == 0
+    # The first request may have ended just after the signal; no probe counts.
+    assert service.report["requests_served"] <= 1
 
 
 def test_a_request_that_comes_while_streams_end_puts_the_end_off(serve: Start) -> None:

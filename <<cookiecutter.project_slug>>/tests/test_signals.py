@@ -100,7 +100,7 @@ def _handles_sigterm(service: Service) -> bool:
     """Whether the process has a handler of its own by now."""
     status = Path(f"/proc/{service.process.pid}/status").read_text()
     caught = int(next(x for x in status.splitlines() if x.startswith("SigCgt")).split()[1], 16)
-    return bool(caught >> (signal.SIGTERM - 1) & 1)
+    return bool(caught & 2 ** (signal.SIGTERM - 1))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")

@@ -47,6 +47,7 @@ def test_idle_kept_connections_are_closed_cleanly(serve: Start, count: int) -> N
     assert all(connection.ends() for connection in connections)
     assert service.seconds() < QUICK
     assert service.ended() == 0
+    assert service.report["seconds"]["stopping"] < 0.4, "closed, not given up"
 
 
 def test_silent_connections_hold_it_up_no_longer_than_quiet(serve: Start) -> None:

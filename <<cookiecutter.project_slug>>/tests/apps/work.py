@@ -58,6 +58,7 @@ def prepare(service: Service) -> None:
         log.info("round", step="end")
 
     service.tasks.every(0.2, rounds, name="rounds")
+    service.tasks.every(3600, rounds, name="rare")
     for name in ("gate", "shared"):
 
         async def ask(name: str = name) -> None:

@@ -31,7 +31,10 @@ class Check:
         try:
             async with asyncio.timeout(self.timeout):
                 await self.ask()
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
             self.well, self.error = False, type(error).__name__
             if was is not False:
                 log.warning("check failed", check=self.name, gating=self.gating, exc_info=True)

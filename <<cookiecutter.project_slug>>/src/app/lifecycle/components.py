@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -76,6 +77,8 @@ class Components:
         except graphlib.CycleError as error:
             raise ValueError(f"components form a cycle: {' → '.join(error.args[1])}") from None
         self._running: dict[str, _Running] = {}
+        #: Called with a reason when a component ends that nobody asked to.
+        self.on_death: Callable[[str], object] = log.error
         #: Seconds that each component took to stop.
         self.seconds: dict[str, float] = {}
         #: Components that overran their budget or raised while they stopped.
@@ -125,10 +128,16 @@ class Components:
                 f"component {name!r} did not open within its {component.start_timeout:g} s"
             ) from None
         if not running.opened.done():
-            error = self._running.pop(name).task.exception()
+            task = self._running.pop(name).task
+            error = asyncio.CancelledError() if task.cancelled() else task.exception()
             log.error("component failed to open", component=name, exc_info=error)
             raise StartError(f"component {name!r} failed to open: {type(error).__name__}: {error}")
+        running.task.add_done_callback(partial(self._ended, running))
         log.info("component open", component=name, elapsed=round(time.monotonic() - began, 3))
+
+    def _ended(self, running: _Running, _task: "asyncio.Task[None]") -> None:
+        if not running.leave.is_set():
+            self.on_death(f"component {running.component.name} ended by itself")
 
     async def _stop(self, name: str, deadline: float, hurried: Latch) -> None:
         running = self._running.pop(name)

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import cached_property
 from typing import Any
 
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
 from app.lifecycle.phase import Lifecycle
 from app.observability.request_id import request_id_of
 
@@ -19,7 +21,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 #: RFC 6455 and its registry of close codes: the service restarts, connect again.
 SERVICE_RESTART = 1012
 SWITCHING_PROTOCOLS = 101
-#: Seconds for which a request that was answered early may go on sending its body.
+#: Seconds for which a peer may keep its end waiting: with the body of a request that was
+#: answered early, or by not reading the end of its stream.
 LINGER = 1.0
 
 
@@ -38,7 +41,6 @@ class Exchange:
     ended = False
     #: Made by the handler that wants to say goodbye itself, set when it may.
     turn: asyncio.Event | None = None
-    _ending: asyncio.Event | None = None
     _body_read = False
     _headers: Iterable[tuple[bytes, bytes]] = ()
 
@@ -79,6 +81,10 @@ class Exchange:
             for name, value in self._headers
         )
 
+    def mark_as_stream(self) -> None:
+        """Say in the scope that what this connection has not sent yet is not waited for."""
+        self.scope["stream"] = True
+
     def send(self, message: Message) -> Awaitable[None]:
         kind = message["type"]
         if kind == "http.response.start":
@@ -109,51 +115,51 @@ class Exchange:
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LINGER):
-                while not self._body_read and (await self.receive())["type"] == "http.request":
-                    pass
+                while not self._body_read and not self._awaits_go_ahead():
+                    await self.receive()
         await self._send(message)
 
-    async def receive(self) -> Message:
-        if self._body_read:
-            # Whoever asks after the whole request listens for the client's end.
-            return await self._disconnected()
-        message = await self._receive()
-        if message["type"] == "http.request":
-            self._body_read = not message.get("more_body", False)
-        return message
+    def _awaits_go_ahead(self) -> bool:
+        """Whether the client sends its body only when told to; now it never will be."""
+        return any(name == b"expect" for name, _ in self.scope["headers"])
 
-    async def _disconnected(self) -> Message:
-        if self._ending is None:
-            self._ending = asyncio.Event()
-        client = asyncio.ensure_future(self._receive())
-        ending = asyncio.ensure_future(self._ending.wait())
-        try:
-            await asyncio.wait({client, ending}, return_when=asyncio.FIRST_COMPLETED)
-            return client.result() if client.done() else {"type": "http.disconnect"}
-        finally:
-            client.cancel()
-            ending.cancel()
+    async def receive(self) -> Message:
+        # No step of our own before the server's: Starlette asks for a disconnect in a
+        # scope that is cancelled at the first one.
+        if self.ended and self.scope["type"] == "http":
+            return {"type": "http.disconnect"}
+        message = await self._receive()
+        if self.ended and self.scope["type"] == "http":
+            return {"type": "http.disconnect"}
+        self._body_read = not message.get("more_body", False)
+        return message
 
     async def end(self) -> None:
         """End a stream without the handler's help, as its client expects it to end.
 
-        An event stream: the handler is told that the client is gone and ``finish``
-        sends the last chunk. A WebSocket: close frame 1012, then the same.
+        An event stream: the handler is told that its client is gone, and ``finish``
+        sends the last chunk. A WebSocket: the close frame, with code 1012.
         """
         if self.scope["type"] == "websocket" and not self.ended:
+            # A client that does not read keeps the frame waiting: TimeoutError is an OSError.
             with contextlib.suppress(OSError, RuntimeError):
-                await self._send({"type": "websocket.close", "code": SERVICE_RESTART})
+                async with asyncio.timeout(LINGER):
+                    await self._send({"type": "websocket.close", "code": SERVICE_RESTART})
         self.ended = True
-        if self._ending is None:
-            self._ending = asyncio.Event()
-        self._ending.set()
+        # Whoever listens for the client's end waits in the server's ``receive``: wake it.
+        cycle = getattr(self._receive, "__self__", None)
+        if isinstance(cycle, RequestResponseCycle):
+            cycle.message_event.set()
 
     async def finish(self) -> None:
         """Complete what ``end`` or ``abort`` interrupted, if it still can be."""
         if self.scope["type"] != "http" or self.complete:
             return
         if self.stream:
-            await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+            # A client that has stopped reading would keep the last chunk waiting.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LINGER):
+                    await self.send({"type": "http.response.body", "body": b""})
         elif self.status == 0:
             await self.send(
                 {

@@ -67,8 +67,8 @@ class Management:
                 self._started.set()
                 await self._stop.wait()
         finally:
-            await server.stop()
-            await server.end_lifespan(PATIENCE)
+            server.close_listener()
+            await server.close_connections()
 
 
 def management_app(routes: Mapping[str, App], status: Callable[[], object]) -> App:

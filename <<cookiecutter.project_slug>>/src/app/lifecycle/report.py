@@ -1,8 +1,9 @@
 """What a stop did: each step as it happens, and one line about all of it at the end."""
 
+import contextlib
 import json
 import logging
-import sys
+import os
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -13,6 +14,8 @@ from app.lifecycle.latch import Latch
 from app.lifecycle.phase import Lifecycle, Phase
 
 log = structlog.get_logger(__name__)
+
+STDOUT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +75,17 @@ class Report:
     cut: list[str]
 
     def write(self) -> None:
-        """Write the report as one JSON object, on a terminal too; nothing comes after it."""
-        for handler in logging.getLogger().handlers:
-            handler.flush()
+        """Write the report as one JSON object, on a terminal too; nothing comes after it.
+
+        A log that cannot be written, as on a full disk, changes nothing about the stop.
+        """
         line = {"event": "stopped", "level": "info" if self.exit_code == 0 else "error"}
-        stamp = {"timestamp": datetime.now(UTC).isoformat(), "phase": "stopped"}
-        sys.stdout.write(json.dumps({**line, **asdict(self), **stamp}) + "\n")
-        sys.stdout.flush()
+        stamp = {"timestamp": datetime.now(UTC).isoformat(), "phase": Phase.STOPPED.label}
+        text = json.dumps({**line, **asdict(self), **stamp}) + "\n"
+        with contextlib.suppress(OSError):
+            for handler in logging.getLogger().handlers:
+                handler.flush()
+            os.write(STDOUT, text.encode())
 
 
 def seconds_per_phase(entered: Mapping[Phase, float], now: float) -> dict[str, float]:

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from app.lifecycle.exchange import App
+from app.lifecycle.latch import Latch
 
 #: Seconds that connections get to send out what is buffered when they are closed.
 FLUSH = 0.5
@@ -56,6 +57,12 @@ class Connection(HttpToolsProtocol):
         """Whether no request has come in on it so far."""
         return not isinstance(self.cycle, RequestResponseCycle)
 
+    def owes(self) -> bool:
+        """Whether bytes of an answer wait to be sent; those of a stream do not count."""
+        if self.transport.get_write_buffer_size() == 0:
+            return False
+        return self.silent() or not self.cycle.scope.get("stream")
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         if isinstance(self.server_state, Connections):
@@ -78,6 +85,7 @@ class HttpServer:
         self._server.servers = []
         self.connections = self._server.server_state = Connections()
         self._ticker: asyncio.Task[None] | None = None
+        self._up = False
 
     async def start(self) -> None:
         """Run the application's lifespan, then listen.
@@ -100,6 +108,7 @@ class HttpServer:
                 f"{host} port {port} cannot be listened on: "
                 "another process took it while this one started"
             )
+        self._up = True
         self._ticker = asyncio.create_task(self._tick(), name="date header")
 
     async def _tick(self) -> None:
@@ -122,34 +131,41 @@ class HttpServer:
     def flushing(self) -> int:
         """How many connections have not yet sent out everything that was answered."""
         return sum(
-            connection.transport.get_write_buffer_size() > 0
+            isinstance(connection, Connection) and connection.owes()
             for connection in self.connections.connections
         )
 
-    async def stop(self) -> None:
-        """Close the listener, then the connections; what still sends gets half a second."""
+    def close_listener(self) -> None:
+        """Take no more connections; those that are open go on."""
         for listener in self._server.servers:
             listener.close()
         self._socket.close()
+
+    async def close_connections(self) -> int:
+        """Close them all; what still sends gets half a second. Return how many it cut off."""
         for connection in list(self.connections.connections):
             connection.shutdown()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH):
                 await self.connections.all_lost()
+        cut_off = self.flushing()
         for connection in list(self.connections.connections):
             connection.transport.abort()
-
-    async def end_lifespan(self, timeout: float) -> bool:
-        """Run the shutdown part of the application's lifespan; False after ``timeout``."""
         if self._ticker is not None:
             self._ticker.cancel()
-        if not self._config.loaded:
+        return cut_off
+
+    async def end_lifespan(self, budget: float, hurried: Latch) -> bool:
+        """Run the shutdown part of the application's lifespan.
+
+        False when it failed, or when it was not done within ``budget`` seconds or when
+        ``hurried``.
+        """
+        if not self._up:
             return True
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                await self._server.lifespan.shutdown()
-                return not self._server.lifespan.should_exit
-        return False
+        ending = asyncio.create_task(self._server.lifespan.shutdown(), name="lifespan shutdown")
+        await hurried.or_done({ending}, budget)
+        return ending.done() and not self._server.lifespan.should_exit
 
 
 def _listens(sock: socket.socket) -> bool:

@@ -65,6 +65,7 @@ class Service:
         self._options = options
         self.lifecycle = Lifecycle(options.times.grace)
         self.components = Components(components)
+        self.components.on_death = self.lifecycle.drain
         self.tasks = Tasks(self.lifecycle)
         self.checks = Checks()
         self.journal = Journal(self.lifecycle)
@@ -101,7 +102,7 @@ class Service:
             )
         watchdog = Watchdog(self.lifecycle)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            code = runner.run(self._live(server, management, watchdog))
+            code = runner.run(self._live(signals, server, management, watchdog))
             if busy_threads() or deaf_tasks(runner.get_loop()):
                 sys.stdout.flush()
                 os._exit(code)
@@ -149,7 +150,10 @@ class Service:
         control = Control(path, self.lifecycle, self.journal)
         return server, Management(management_app(self._routes, self.status), management, control)
 
-    async def _live(self, server: HttpServer, management: Management, watchdog: Watchdog) -> int:
+    async def _live(
+        self, signals: Signals, server: HttpServer, management: Management, watchdog: Watchdog
+    ) -> int:
+        signals.share_with_loop()
         self.probes.heartbeat.start()
         stop = Stop(
             times=self._options.times,

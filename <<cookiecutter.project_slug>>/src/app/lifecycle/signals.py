@@ -6,14 +6,16 @@ anything else is imported: the kernel drops a signal for which PID 1 has no
 handler, and a pod that is deleted while it starts would hang until SIGKILL.
 """
 
+import contextlib
 import os
-import queue
 import signal
 import threading
 from types import FrameType
 from typing import Protocol
 
 HANDLED = (signal.SIGTERM, signal.SIGINT)
+#: Not the number of any signal: look at what the handler has counted.
+LOOK = b"\0"
 
 
 class Stoppable(Protocol):
@@ -27,28 +29,49 @@ class Stoppable(Protocol):
 class Signals:
     """Receives the signals of this process from ``install`` on.
 
-    The handler itself only counts and enqueues. It runs between two bytecodes of
-    the main thread, where taking a lock could deadlock; a thread delivers, so a
-    blocked event loop does not keep readiness from going false.
+    A Python signal handler runs between two bytecodes of the main thread: late when
+    that thread sleeps or computes in C, and where taking a lock could deadlock. So
+    a thread acts on them: the interpreter writes the number of each signal into a
+    pipe at once. The handler only keeps count, for the moment in which an event
+    loop that starts has put a pipe of its own in place.
     """
 
     def __init__(self) -> None:
-        self._inbox: queue.SimpleQueue[signal.Signals] = queue.SimpleQueue()
-        self._count = 0
+        self._pipe, self._wakeup = os.pipe()
+        self._loop_wakeup = -1
+        self._piped: list[int] = []
+        self._handled: list[int] = []
+        self._received: list[signal.Signals] = []
+        self._target: Stoppable | None = None
+        self._lock = threading.Lock()
 
     @property
     def received(self) -> bool:
         """Whether any signal has come in so far."""
-        return self._count > 0
+        return bool(self._received)
 
     def install(self) -> None:
         """Take the signals over. Main thread only, as Python demands."""
+        os.set_blocking(self._wakeup, False)
         for number in HANDLED:
             signal.signal(number, self._handle)
+        signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
+        threading.Thread(target=self._read, name="signals", daemon=True).start()
+
+    def share_with_loop(self) -> None:
+        """Take the pipe back from the event loop that runs in the main thread now.
+
+        A loop puts one of its own in place when it starts to run; it is passed on
+        what comes, so that its own signal handlers go on working.
+        """
+        self._loop_wakeup = signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
 
     def deliver_to(self, target: Stoppable) -> None:
-        """Pass on to ``target`` what came in and what comes, from a daemon thread."""
-        threading.Thread(target=self._deliver, args=(target,), name="signals", daemon=True).start()
+        """Pass on to ``target`` what has come in and what comes."""
+        with self._lock:
+            self._target = target
+            for count, number in enumerate(self._received, start=1):
+                self._act(count, number)
 
     def ignore(self) -> None:
         """Ignore signals from now on: the exit code is decided.
@@ -60,11 +83,34 @@ class Signals:
             signal.signal(number, signal.SIG_IGN)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        self._count += 1
-        if self._count >= 3:
-            os._exit(128 + number)
-        self._inbox.put(signal.Signals(number))
+        self._handled.append(number)
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wakeup, LOOK)
 
-    def _deliver(self, target: Stoppable) -> None:
-        target.drain(f"received {self._inbox.get().name}")
-        target.hurry(f"received {self._inbox.get().name} again")
+    def _read(self) -> None:
+        while True:
+            for number in os.read(self._pipe, 64):
+                if number in HANDLED:
+                    self._piped.append(number)
+                if number and self._loop_wakeup >= 0:
+                    with contextlib.suppress(OSError):
+                        os.write(self._loop_wakeup, bytes([number]))
+                with self._lock:
+                    self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Act on what either way has brought; each signal comes by one of them or both."""
+        known = max(self._piped, self._handled, key=len)
+        for number in known[len(self._received) :]:
+            self._received.append(signal.Signals(number))
+            self._act(len(self._received), self._received[-1])
+
+    def _act(self, count: int, number: signal.Signals) -> None:
+        if count >= 3:
+            os._exit(128 + number)
+        if self._target is None:
+            return
+        if count == 1:
+            self._target.drain(f"received {number.name}")
+        else:
+            self._target.hurry(f"received {number.name} again")

@@ -5,6 +5,7 @@ import contextlib
 import threading
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
@@ -104,25 +105,40 @@ class Stop:
         deadline = time.monotonic() + self.times.stop
         self.checks.stop()
 
+        self.server.close_listener()
         stuck = await self.traffic.cut(lifecycle.reason, CLEAN_UP)
-        await self.server.stop()
+        if unsent := await self.server.close_connections():
+            self.journal.cut.append(f"{unsent} answers not sent to the end")
         self.journal.note("listener and connections closed")
 
         stuck_tasks = await self.tasks.stop(self.times.stop / 2)
         self.journal.cut.extend(f"task {name}" for name in self.tasks.cut)
         self.journal.note("tasks ended")
 
-        if not await self.server.end_lifespan(max(0.0, deadline - time.monotonic())):
+        if not await self.server.end_lifespan(
+            max(0.0, deadline - time.monotonic()), lifecycle.hurried
+        ):
             self.journal.cut.append("the application's lifespan")
         await self.components.stop(max(0.0, deadline - time.monotonic()), lifecycle.hurried)
         self.journal.cut.extend(f"component {name}" for name in self.components.failed)
         self.journal.note("components closed")
 
-        for task in [*stuck_tasks, *(e.task for e in stuck if e.task is not None)]:
+        deaf = await self._end_strays()
+        self.journal.cut.extend(f"task {task.get_name()}" for task in deaf)
+        for task in {*deaf, *stuck_tasks, *(e.task for e in stuck if e.task is not None)}:
             log.error("task ignored its cancellation", task=task.get_name(), where=where_is(task))
         for name, where in stacks(busy_threads()).items():
             self.journal.cut.append(f"thread {name} in {where[-1]}")
             log.error("thread does not end", thread=name, where=where)
+
+    async def _end_strays(self) -> set["asyncio.Task[Any]"]:
+        """Cancel tasks that nobody registered; return those that ignore it."""
+        strays = {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+        for task in strays:
+            task.cancel(self.lifecycle.reason)
+        if strays:
+            await asyncio.wait(strays, timeout=CLEAN_UP)
+        return {task for task in strays if not task.done()}
 
     def report(self) -> Report:
         """What the stop did so far."""

@@ -88,14 +88,18 @@ async def end_streams(traffic: Traffic, *, spread: float, hurried: Latch) -> Non
 
 
 async def _end(stream: Exchange, delay: float, hurried: Latch) -> None:
+    stream.mark_as_stream()
     if delay > 0:
         hurry = asyncio.ensure_future(hurried.wait())
         await asyncio.wait({hurry}, timeout=delay)
         hurry.cancel()
     if stream.turn is not None:
         stream.turn.set()
-        if await stream.gone(FAREWELL):
+        if await stream.gone(FAREWELL) or stream.complete:
             return
     await stream.end()
-    if not await stream.gone(FAREWELL):
+    if await stream.gone(FAREWELL) or stream.complete:
+        return
+    await stream.finish()
+    if not stream.complete:  # a WebSocket: nothing comes after its end
         stream.abort("the service stops and its stream has been ended")

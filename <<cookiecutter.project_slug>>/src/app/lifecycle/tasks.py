@@ -101,7 +101,9 @@ class Tasks:
     async def _guard(self, name: str, work: Awaitable[object]) -> None:
         try:
             await work
-        except Exception:
+        except (Exception, asyncio.CancelledError):
+            if _cancelled():  # this task, and not something it waited for
+                raise
             self.failures[name] += 1
             log.exception("task failed", task=name)
 
@@ -120,3 +122,8 @@ class Tasks:
         except TimeoutError:
             return self._lifecycle.draining
         return True
+
+
+def _cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -6,6 +6,7 @@ a request pays for.
 """
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -60,23 +61,25 @@ class Traffic:
         self.last_request = exchange.began
         self.exchanges.add(exchange)
         try:
-            await self._app(scope, exchange.receive, exchange.send)
-        except asyncio.CancelledError:
-            if not (exchange.cut or exchange.ended):
-                raise
-        except Exception as error:
-            if not exchange.ended:
-                raise
-            # The handler did not expect its stream to end; the client saw it end well.
-            log.debug("stream handler interrupted", path=scope["path"], error=repr(error))
+            try:
+                await self._app(scope, exchange.receive, exchange.send)
+            except asyncio.CancelledError:
+                if not (exchange.cut or exchange.ended):
+                    raise
+            except Exception as error:
+                if not exchange.ended:
+                    raise
+                # The handler did not expect its stream to end; the client saw it end well.
+                log.debug("stream handler interrupted", path=scope["path"], error=repr(error))
+            if exchange.ended or exchange.cut:
+                await exchange.finish()
         finally:
             self.exchanges.discard(exchange)
-            if self.on_done is not None:
-                self.on_done(exchange, time.monotonic() - exchange.began)
             if self._lifecycle.draining:
                 self._count(exchange)
-        if exchange.ended or exchange.cut:
-            await exchange.finish()
+            if self.on_done is not None:
+                with contextlib.suppress(OSError):  # a full disk must not fail a request
+                    self.on_done(exchange, time.monotonic() - exchange.began)
         # The task's context refers to the exchange and the exchange to the task: part
         # them, so that no request is left for the garbage collector. After an error the
         # server still logs its traceback, with the request's id.
@@ -84,20 +87,22 @@ class Traffic:
         return None
 
     def streams(self) -> list[Exchange]:
-        return [exchange for exchange in self.exchanges if exchange.stream]
+        """Streams whose clients have not seen the end of them."""
+        return [e for e in list(self.exchanges) if e.stream and not e.complete]
 
     def in_flight(self) -> list[Exchange]:
-        """Requests that are not complete, without the streams."""
-        return [exchange for exchange in self.exchanges if not exchange.stream]
+        """Requests that are not done, their background work included; no streams."""
+        return [e for e in list(self.exchanges) if e.complete or not e.stream]
 
     async def cut(self, reason: str, timeout: float) -> list[Exchange]:
         """Cancel what is still under way; return what ignored that for ``timeout`` seconds."""
-        for exchange in list(self.exchanges):
+        aborted = list(self.exchanges)
+        for exchange in aborted:
             exchange.abort(reason)
-        tasks = {exchange.task for exchange in self.exchanges if exchange.task is not None}
+        tasks = {exchange.task for exchange in aborted if exchange.task is not None}
         if tasks:
             await asyncio.wait(tasks, timeout=timeout)
-        return list(self.exchanges)
+        return [exchange for exchange in aborted if exchange in self.exchanges]
 
     def _count(self, exchange: Exchange) -> None:
         if exchange.cut:

@@ -94,8 +94,8 @@ def _idle(thread: threading.Thread) -> bool:
     waits = False
     while frame is not None and frame.f_code.co_filename in (queue.__file__, threading.__file__):
         frame, waits = frame.f_back, True
-    if frame is None:
-        return True
+    if frame is None:  # it has ended, or it waits in nobody's name: a threading.Timer
+        return not waits
     code = frame.f_code
     if code.co_filename.endswith("concurrent/futures/thread.py"):
         return code.co_name == "_worker"
