@@ -11,11 +11,11 @@ from tests.template import Template, git
 pytestmark = pytest.mark.slow
 
 
-def make(target: str, project: Path) -> None:
+def make(target: str, project: Path, **variables: str) -> None:
     # Not what the make that runs these tests would hand down: its flags, its virtual environment.
     environment = {
         name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "VIRTUAL_ENV"}
-    }
+    } | variables
     done = subprocess.run(
         ["make", "--no-print-directory", target],
         cwd=project,
@@ -41,6 +41,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_its_lint_is_content(project: Path) -> None:
     make("lint", project)
+
+
+def test_uv_is_fetched_for_a_project_that_was_set_up_with_another_one(project: Path) -> None:
+    make("setup", project, PATH="/usr/bin:/bin")
+    (project / "pyproject.toml").touch()
+    make("setup", project, PATH="/usr/bin:/bin")
 
 
 def test_its_tests_pass(project: Path) -> None:

@@ -2,7 +2,8 @@
 
 ``needs`` names others; ``open`` and ``close`` are seconds, "hang", "raise", "block" (the
 loop), or
-"deaf" (does not let itself be cancelled).
+"deaf" (does not let itself be cancelled). ``dies`` is after how many seconds work inside it
+fails, once it is open.
 """
 
 import asyncio
@@ -35,12 +36,19 @@ async def behave(how: float | str) -> None:
 
 
 def component(name: str, how: dict[str, Any]) -> Component:
+    async def die() -> None:
+        await asyncio.sleep(how["dies"])
+        raise ConnectionError("the broker is gone")
+
     @contextlib.asynccontextmanager
     async def opened(*needed: str) -> AsyncIterator[str]:
         log.info("opening", part=name, needed=list(needed))
         await behave(how.get("open", 0))
         log.info("opened", part=name)
-        yield name
+        async with asyncio.TaskGroup() as inside:
+            if "dies" in how:
+                inside.create_task(die())
+            yield name
         log.info("closing", part=name)
         await behave(how.get("close", 0))
         log.info("closed", part=name)

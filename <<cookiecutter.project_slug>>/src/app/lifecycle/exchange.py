@@ -21,6 +21,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 #: RFC 6455 and its registry of close codes: the service restarts, connect again.
 SERVICE_RESTART = 1012
 SWITCHING_PROTOCOLS = 101
+DISCONNECT: Message = {"type": "http.disconnect"}
 #: Seconds for which a peer may keep its end waiting: with the body of a request that was
 #: answered early, or by not reading the end of its stream.
 LINGER = 1.0
@@ -37,8 +38,9 @@ class Exchange:
     complete = False
     #: Cut off: cancelled before it was done.
     cut = False
-    #: A stream that was ended from this side.
+    #: A stream that was ended from this side, and whether its handler has heard of it.
     ended = False
+    told = False
     #: Made by the handler that wants to say goodbye itself, set when it may.
     turn: asyncio.Event | None = None
     _body_read = False
@@ -115,7 +117,7 @@ class Exchange:
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LINGER):
-                while not self._body_read and not self._awaits_go_ahead():
+                while not (self._body_read or self.ended or self._awaits_go_ahead()):
                     await self.receive()
         await self._send(message)
 
@@ -126,13 +128,15 @@ class Exchange:
     async def receive(self) -> Message:
         # No step of our own before the server's: Starlette asks for a disconnect in a
         # scope that is cancelled at the first one.
-        if self.ended and self.scope["type"] == "http":
-            return {"type": "http.disconnect"}
-        message = await self._receive()
-        if self.ended and self.scope["type"] == "http":
-            return {"type": "http.disconnect"}
+        message = DISCONNECT if self._over() else await self._receive()
+        if self._over():
+            self.told = True
+            return DISCONNECT
         self._body_read = not message.get("more_body", False)
         return message
+
+    def _over(self) -> bool:
+        return self.ended and self.scope["type"] == "http"
 
     async def end(self) -> None:
         """End a stream without the handler's help, as its client expects it to end.

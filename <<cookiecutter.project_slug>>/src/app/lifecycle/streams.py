@@ -100,6 +100,7 @@ async def _end(stream: Exchange, delay: float, hurried: Latch) -> None:
     await stream.end()
     if await stream.gone(FAREWELL) or stream.complete:
         return
-    await stream.finish()
-    if not stream.complete:  # a WebSocket: nothing comes after its end
+    if stream.told:  # what goes on is its background work, which counts as in flight
+        await stream.finish()
+    else:
         stream.abort("the service stops and its stream has been ended")
