@@ -157,9 +157,9 @@ class Settings(BaseSettings):
         int,
         Field(
             ge=1,
-            le=3600,
+            le=7200,
             description="Idle time after which a connection is closed; keep it longer than that of "
-            "the proxy in front, which holds them for 60 as a rule.",
+            "the proxy in front: 60 as a rule, an hour if it is Envoy.",
         ),
     ] = 75
     shutdown: Shutdown = Field(default_factory=Shutdown)
