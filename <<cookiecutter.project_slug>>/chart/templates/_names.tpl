@@ -1,0 +1,36 @@
+{{/* Name of every object: the release's, with the chart's unless that is part of it already. */}}
+{{- define "<< cookiecutter.project_slug >>.name" -}}
+{{- $long := printf "%s-%s" .Release.Name .Chart.Name -}}
+{{- $name := ternary .Release.Name $long (contains .Chart.Name .Release.Name) -}}
+{{- .Values.fullnameOverride | default $name | trunc 58 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* What a pod is found by: never changes in the life of a release. */}}
+{{- define "<< cookiecutter.project_slug >>.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* What every object carries. */}}
+{{- define "<< cookiecutter.project_slug >>.labels" -}}
+{{ include "<< cookiecutter.project_slug >>.selector" . }}
+app.kubernetes.io/part-of: {{ .Chart.Name }}
+app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | trunc 63 | trimAll "-._" | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
+{{- with .Values.labels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* The image, by digest when one is given. */}}
+{{- define "<< cookiecutter.project_slug >>.image" -}}
+{{- with .Values.image -}}
+{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end -}}
+{{- end -}}
+
+{{/* The account of the pods. */}}
+{{- define "<< cookiecutter.project_slug >>.account" -}}
+{{- .Values.serviceAccount.name | default (ternary (include "<< cookiecutter.project_slug >>.name" .) "default" .Values.serviceAccount.create) -}}
+{{- end -}}
