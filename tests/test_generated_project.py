@@ -53,6 +53,11 @@ def test_its_tests_pass(project: Path) -> None:
     make("test", project)
 
 
+def test_its_chart_is_sound(project: Path) -> None:
+    make("chart", project)
+    make("scan", project)
+
+
 def test_its_drill_loses_nothing(project: Path) -> None:
     make("drill", project)
 

@@ -1,0 +1,172 @@
+"""What follows from elsewhere: parts of the chart's schema and the table of its README.
+
+``python -m tests.chart.generated`` writes both anew; the tests compare.
+
+- ``config`` in the schema has a property for every setting that the chart does not set itself.
+- ``definitions`` are Kubernetes' own, for the values that are passed through to it, and those of
+  HTTPRoute and KEDA. Closed like all the rest, so that a typo is refused there too.
+- The table has a row for every value, with its default and the schema's description.
+"""
+
+import functools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import yaml
+
+from app.settings import Settings, variables
+
+CHART = Path(__file__).resolve().parents[2] / "chart"
+SCHEMAS = Path(__file__).resolve().parent / "schemas"
+WIDTH = 110
+
+Json = Any
+
+
+def schema() -> Json:
+    """The chart's schema as it should be."""
+    written = json.loads((CHART / "values.schema.json").read_text("utf-8"))
+    written["properties"]["config"]["properties"] = dict(config_rules())
+    written["definitions"] = {}
+    written["definitions"] = definitions(written)
+    return written
+
+
+def config_rules() -> list[tuple[str, Json]]:
+    """Settings that `config:` takes, with their rules."""
+    whole = Settings.model_json_schema()
+    own = set(
+        re.findall(r"name: (APP_\w+)", (CHART / "templates/deployment.yaml").read_text("utf-8"))
+    )
+    rules = []
+    for name, _ in variables():
+        rule = whole
+        for part in name.removeprefix("APP_").lower().split("__"):
+            rule = rule["properties"][part]
+            if "$ref" in rule:
+                rule = whole["$defs"][rule["$ref"].rpartition("/")[2]]
+        if name not in own:
+            rules.append(
+                (name, {key: rule[key] for key in rule if key not in ("title", "default")})
+            )
+    return rules
+
+
+def definitions(written: Json) -> Json:
+    """What ``written`` refers to, and what that refers to, without descriptions."""
+    found: dict[str, Json] = {}
+    wanted = references(written)
+    while wanted:
+        name = wanted.pop()
+        if name not in found:
+            found[name] = bare(source(name))
+            wanted |= references(found[name])
+    return dict(sorted(found.items()))
+
+
+def source(name: str) -> Json:
+    if name == "HTTPRoute.rule":
+        rule = json.loads((SCHEMAS / "httproute.json").read_text("utf-8"))
+        rule = rule["properties"]["spec"]["properties"]["rules"]["items"]
+        return {
+            **rule,
+            "properties": {k: v for k, v in rule["properties"].items() if k != "backendRefs"},
+        }
+    if name == "ScaledObject.trigger":
+        rule = json.loads((SCHEMAS / "scaledobject.json").read_text("utf-8"))
+        return rule["properties"]["spec"]["properties"]["triggers"]["items"]
+    return kubernetes_definitions()[name]
+
+
+@functools.cache
+def kubernetes_definitions() -> dict[str, Json]:
+    folder = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
+    newest = f"v{kubernetes_validate.latest_version()}-local-strict"
+    text = (folder / newest / "_definitions.json").read_text("utf-8")
+    text = re.sub(
+        r'"[^"]*#/\$defs/([\w.]+)"', lambda found: f'"#/definitions/{short(found[1])}"', text
+    )
+    return {short(name): rule for name, rule in json.loads(text)["$defs"].items()}
+
+
+def short(name: str) -> str:
+    """io.k8s.api.core.v1.Volume → core.v1.Volume"""
+    return re.sub(r"^io\.k8s\.(?:api\.|apimachinery\.pkg\.)", "", name)
+
+
+def references(part: Json) -> set[str]:
+    return set(re.findall(r'"#/definitions/([\w.]+)"', json.dumps(part)))
+
+
+def bare(part: Json) -> Json:
+    """Without what only people read."""
+    if isinstance(part, dict):
+        return {
+            key: bare(value)
+            for key, value in part.items()
+            if not (key in ("description", "format") and isinstance(value, str))
+            and not key.startswith("x-")
+        }
+    return [bare(item) for item in part] if isinstance(part, list) else part
+
+
+def as_text(part: Json, indent: int = 0) -> str:
+    """JSON with a line for whatever fits into one."""
+    line = json.dumps(part, ensure_ascii=False)
+    if not isinstance(part, dict) or len(line) + indent <= WIDTH or not part:
+        return line
+    pad = " " * (indent + 2)
+    rows = [f"{pad}{json.dumps(key)}: {as_text(value, indent + 2)}" for key, value in part.items()]
+    return "{\n" + ",\n".join(rows) + "\n" + " " * indent + "}"
+
+
+def schema_text() -> str:
+    """The file: definitions have a line each, however long."""
+    whole = schema()
+    named = whole.pop("definitions")
+    rows = [f"    {json.dumps(name)}: {json.dumps(rule)}" for name, rule in named.items()]
+    return as_text(whole)[:-2] + ',\n  "definitions": {\n' + ",\n".join(rows) + "\n  }\n}\n"
+
+
+def rows(rule: Json, values: Json, prefix: str = "") -> list[tuple[str, Json, str]]:
+    """Path, default and description of every value that is set as one."""
+    found = []
+    for name, inner in rule["properties"].items():
+        path, default = f"{prefix}{name}", (values or {}).get(name)
+        if "properties" in inner and name != "config":
+            found += rows(inner, default, f"{path}.")
+        else:
+            found.append((path, default, inner.get("description", "")))
+    return found
+
+
+def table() -> str:
+    """The table of values for the README."""
+    values = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
+    lines = ["| Value | Default | What it is |", "| --- | --- | --- |"]
+    for path, default, description in rows(schema(), values):
+        shown = f"`{json.dumps(default)}`"
+        if not isinstance(default, str) and len(shown) > 60:
+            shown = "see values.yaml"
+        lines.append(f"| `{path}` | {shown} | {description} |")
+    return "\n".join(lines)
+
+
+def readme_text() -> str:
+    """The README with the table between its marks."""
+    text = (CHART / "README.md").read_text("utf-8")
+    between = re.compile(r"(?<=<!-- values -->\n).*(?=\n<!-- end of values -->)", re.DOTALL)
+    return between.sub(lambda _: table(), text)
+
+
+def files() -> dict[Path, str]:
+    """Every generated file as it should be."""
+    return {CHART / "values.schema.json": schema_text(), CHART / "README.md": readme_text()}
+
+
+if __name__ == "__main__":
+    for path, text in files().items():
+        path.write_text(text, "utf-8")

@@ -1,0 +1,151 @@
+"""What stands in the objects, and why it must."""
+
+from typing import Any
+
+import pytest
+
+from tests.chart.cases import CASES, DIGEST
+from tests.chart.helm import Helm
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_pods_have_no_more_rights_than_they_need(helm: Helm, case: str) -> None:
+    objects = helm.render(CASES[case])
+    for spec in [objects.pod, *(o["spec"] for o in objects if o["kind"] == "Pod")]:
+        pod, container = spec["securityContext"], spec["containers"][0]["securityContext"]
+        assert pod["runAsNonRoot"] is True
+        assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert isinstance(pod.get("runAsUser", 1), int), "a name cannot be checked"
+        assert container == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert spec["enableServiceLinks"] is False
+
+
+def test_no_token_without_need(helm: Helm) -> None:
+    objects = helm.render()
+    assert objects.pod["automountServiceAccountToken"] is False
+    assert objects.one("ServiceAccount")["automountServiceAccountToken"] is False
+    assert helm.render(CASES["all-typed"]).pod["automountServiceAccountToken"] is True
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_everything_is_in_the_namespace_of_the_release(helm: Helm, case: str) -> None:
+    assert {document["metadata"]["namespace"] for document in helm.render(CASES[case])} == {"prod"}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_selectors_find_the_pods_and_not_those_of_the_tests(helm: Helm, case: str) -> None:
+    objects = helm.render(CASES[case])
+    labels = objects.one("Deployment")["spec"]["template"]["metadata"]["labels"]
+    selector = objects.one("Service")["spec"]["selector"]
+    selectors = [selector, objects.one("Deployment")["spec"]["selector"]["matchLabels"]]
+    selectors += [o["spec"]["selector"]["matchLabels"] for o in objects.all("PodDisruptionBudget")]
+    selectors += [o["spec"]["podSelector"]["matchLabels"] for o in objects.all("NetworkPolicy")]
+    assert all(labels.items() >= one.items() for one in selectors)
+    (test,) = [o for o in objects if o["kind"] == "Pod"]
+    assert not test["metadata"]["labels"].items() >= selector.items()
+
+
+@pytest.mark.parametrize("changed", [{"labels": {"a": "b"}}, {"image": {"tag": "2"}}])
+def test_the_selector_never_changes(helm: Helm, changed: Any) -> None:
+    before, after = helm.render(), helm.render(changed)
+    assert (
+        before.one("Deployment")["spec"]["selector"] == after.one("Deployment")["spec"]["selector"]
+    )
+
+
+def test_a_longest_name_is_no_name_too_long(helm: Helm) -> None:
+    for document in helm.render(release="r" * 53):
+        assert len(document["metadata"]["name"]) <= 63
+        assert all(len(value) <= 63 for value in document["metadata"]["labels"].values())
+
+
+def test_an_image_by_digest_has_no_tag(helm: Helm) -> None:
+    image = helm.render(CASES["all-typed"]).container["image"]
+    assert image == f"registry.example.com:5000/a/b@{DIGEST}"
+
+
+def test_a_rollout_takes_nothing_away_before_it_has_a_better_one(helm: Helm) -> None:
+    spec = helm.render().one("Deployment")["spec"]
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": "25%", "maxUnavailable": 0}
+    assert spec["minReadySeconds"] == 5
+    assert "minReadySeconds" not in spec["template"]["spec"]
+
+
+@pytest.mark.parametrize("kind", ["hpa", "keda"])
+def test_who_scales_owns_the_number(helm: Helm, kind: str) -> None:
+    objects = helm.render({"autoscaling": {"kind": kind}, "replicas": 7})
+    assert "replicas" not in objects.one("Deployment")["spec"]
+    scaler = objects.one("HorizontalPodAutoscaler" if kind == "hpa" else "ScaledObject")["spec"]
+    assert scaler["scaleTargetRef"]["name"] == objects.one("Deployment")["metadata"]["name"]
+
+
+@pytest.mark.parametrize(
+    ("values", "there"),
+    [
+        ({}, True),
+        ({"replicas": 1}, False),
+        ({"replicas": 1, "autoscaling": {"kind": "hpa", "minReplicas": 2}}, True),
+        ({"replicas": 9, "autoscaling": {"kind": "hpa", "minReplicas": 1}}, False),
+        ({"podDisruptionBudget": {"enabled": False}}, False),
+    ],
+)
+def test_the_disruption_budget_follows_whoever_owns_the_number(
+    helm: Helm, values: Any, there: bool
+) -> None:
+    budgets = helm.render(values).all("PodDisruptionBudget")
+    assert len(budgets) == there
+    assert all(b["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow" for b in budgets)
+
+
+def test_pods_of_a_new_configuration_are_new(helm: Helm) -> None:
+    def checksum(values: Any) -> Any:
+        template = helm.render(values).one("Deployment")["spec"]["template"]
+        return template["metadata"]["annotations"].get("checksum/config")
+
+    first, second = ({"config": {"APP_LOG__LEVEL": level}} for level in ("info", "debug"))
+    assert checksum(first) == checksum(first) != checksum(second)
+    assert checksum({}) is None
+
+
+def test_sidecars_start_before_all_else(helm: Helm) -> None:
+    containers = helm.render(CASES["all-typed"]).pod["initContainers"]
+    assert [(c["name"], c.get("restartPolicy")) for c in containers] == [
+        ("proxy", "Always"),
+        ("migrate", None),
+    ]
+
+
+def test_the_management_port_is_for_nobody_unless_told(helm: Helm) -> None:
+    objects = helm.render()
+    assert [port["targetPort"] for port in objects.one("Service")["spec"]["ports"]] == ["http"]
+    (rule,) = objects.one("NetworkPolicy")["spec"]["ingress"]
+    assert [port["port"] for port in rule["ports"]] == ["http"]
+
+
+def test_the_tests_may_ask_where_others_may_not(helm: Helm) -> None:
+    objects = helm.render({"networkPolicy": {"from": [{"podSelector": {}}]}})
+    peers = objects.one("NetworkPolicy")["spec"]["ingress"][0]["from"]
+    (test,) = [o for o in objects if o["kind"] == "Pod"]
+    assert test["metadata"]["labels"].items() >= peers[-1]["podSelector"]["matchLabels"].items()
+
+
+def test_by_default_a_pod_may_only_ask_for_names(helm: Helm) -> None:
+    (rule,) = helm.render().one("NetworkPolicy")["spec"]["egress"]
+    assert {port["port"] for port in rule["ports"]} == {53}
+
+
+def test_routes_lead_to_the_service(helm: Helm) -> None:
+    objects = helm.render(CASES["all-typed"])
+    service = objects.one("Service")
+    (backend,) = objects.one("HTTPRoute")["spec"]["rules"][0]["backendRefs"]
+    assert backend == {
+        "name": service["metadata"]["name"],
+        "port": service["spec"]["ports"][0]["port"],
+    }
+    for rule in objects.one("Ingress")["spec"]["rules"]:
+        for path in rule["http"]["paths"]:
+            assert path["backend"]["service"] == {"name": "other", "port": {"name": "http"}}

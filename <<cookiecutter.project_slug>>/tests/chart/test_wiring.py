@@ -1,0 +1,231 @@
+"""Chart and service fit: what the one says the other has, tried with the real process."""
+
+import ast
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from app.settings import load, variables
+from tests.chart.cases import CASES
+from tests.chart.generated import CHART, schema
+from tests.chart.helm import PROJECT, Helm, Manifest, Objects, found
+from tests.harness import HOST, clean_environment, eventually, free_port
+from tests.wire import Connection
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_service_takes_every_setting_of_the_chart(
+    helm: Helm, case: str, bare_environment: pytest.MonkeyPatch
+) -> None:
+    for name, value in helm.render(CASES[case]).environment.items():
+        bare_environment.setenv(name, value)
+    settings = load()
+    assert settings.port != settings.management_port
+
+
+def test_every_setting_is_reachable_from_the_values() -> None:
+    known = {name for name, _ in variables()}
+    config = set(schema()["properties"]["config"]["properties"])
+    own = {name for name in found()[0].render().environment if name.startswith("APP_")}
+    assert config | own == known
+    assert not config & own, "such a setting would have two places"
+
+
+def test_values_arrive_as_they_were_written(helm: Helm) -> None:
+    config = {
+        "APP_PROBES__UNREADY_SECONDS": 1234.0,
+        "APP_LOG__ACCESS": False,
+        "APP_HOST": "0.0.0.0",
+    }
+    environment = helm.render({"config": config}).environment
+    assert environment["APP_PROBES__UNREADY_SECONDS"] == "1234"
+    assert environment["APP_LOG__ACCESS"] == "false"
+    assert environment["APP_HOST"] == "0.0.0.0"
+
+
+def test_the_chart_is_of_the_version_of_the_service() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert chart["appVersion"] == project["version"]
+    assert chart["name"] == project["name"]
+
+
+def test_the_image_starts_the_same_as_the_chart(helm: Helm) -> None:
+    dockerfile = (PROJECT / "Dockerfile").read_text("utf-8")
+    entry, arguments = (
+        ast.literal_eval(re.findall(rf"^{word} (\[.*\])$", dockerfile, re.MULTILINE)[0])
+        for word in ("ENTRYPOINT", "CMD")
+    )
+    objects = helm.render()
+    assert (objects.container["command"], objects.container["args"]) == (entry, arguments)
+    assert f"USER {objects.pod['securityContext']['runAsUser']}:" in dockerfile
+
+
+@dataclass
+class Kubelet:
+    """Does with a rendered pod what a kubelet would, with one process."""
+
+    objects: Objects
+    folder: Path
+    user: int | None
+
+    def __post_init__(self) -> None:
+        self.log = self.folder / "log"
+        program = Path(sys.executable).parent
+        self.environment = {
+            "PATH": f"{program}:{os.defpath}",
+            "KUBERNETES_SERVICE_HOST": "10.0.0.1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **{k: v for k, v in clean_environment().items() if k == "PYTHONPATH"},
+            **self.objects.environment,
+        }
+        if self.inside:
+            return
+        self.environment["APP_CONTROL_SOCKET"] = str(self.folder / "control.sock")
+
+    @property
+    def inside(self) -> bool:
+        """Whether the process gets the pod's file system: read-only but for the volumes."""
+        return self.user is not None
+
+    def command(self, command: list[str]) -> list[str]:
+        if not self.inside:
+            return command
+        as_user = ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups"]
+        return ["nsenter", f"--mount={self.folder}/mounts", *as_user, "--no-new-privs", *command]
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        container = self.objects.container
+        with self.log.open("wb") as log:
+            return subprocess.Popen(
+                self.command(container["command"] + container["args"]),
+                env=self.environment,
+                cwd="/",
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def exec(self, command: list[str]) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            self.command(command), env=self.environment, cwd="/", capture_output=True, text=True
+        )
+
+    def probe(self, name: str) -> int:
+        rule = self.objects.container[f"{name}Probe"]["httpGet"]
+        with Connection(HOST, self.port(rule["port"])) as connection:
+            return connection.get(rule["path"]).status
+
+    def port(self, name: str) -> int:
+        ports = {port["name"]: port["containerPort"] for port in self.objects.container["ports"]}
+        return int(ports[name])
+
+
+@contextlib.contextmanager
+def mounts(objects: Objects, folder: Path) -> Iterator[int | None]:
+    """A mount namespace like the pod's, where this user may make one; else nothing."""
+    user = objects.pod["securityContext"]["runAsUser"]
+    paths = [mount["mountPath"] for mount in objects.container["volumeMounts"]]
+    reachable = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", sys.executable]
+    if os.getuid() != 0 or shutil.which("unshare") is None:
+        yield None
+        return
+    handle = folder / "mounts"
+    steps = [
+        *(
+            f"mkdir -p {path} && mount -t tmpfs -o mode=0777 tmpfs {path}"
+            for path in paths
+            if path != "/tmp"
+        ),
+        "mount -o remount,bind,ro /",
+    ]
+    handle.touch()
+    subprocess.run(["mount", "--bind", "--make-private", folder, folder], capture_output=True)
+    made = subprocess.run(
+        ["unshare", f"--mount={handle}", "--propagation=private", "sh", "-ec", "\n".join(steps)],
+        capture_output=True,
+    )
+    tried = subprocess.run([*reachable, "-c", "import app.settings"], capture_output=True, cwd="/")
+    try:
+        yield user if made.returncode == 0 and tried.returncode == 0 else None
+    finally:
+        subprocess.run(["umount", handle], capture_output=True)
+        subprocess.run(["umount", folder], capture_output=True)
+
+
+@pytest.fixture
+def kubelet(tmp_path: Path) -> Iterator[Kubelet]:
+    values = {
+        "listen": {"port": free_port(), "managementPort": free_port()},
+        "shutdown": {"floorSeconds": 0, "quietSeconds": 0.2, "limitSeconds": 5},
+    }
+    objects = found()[0].render(values)
+    with mounts(objects, tmp_path) as user:
+        yield Kubelet(objects, tmp_path, user)
+
+
+@pytest.fixture
+def service(kubelet: Kubelet) -> "Iterator[subprocess.Popen[bytes]]":
+    process = kubelet.start()
+
+    def started() -> bool:
+        assert process.poll() is None, kubelet.log.read_text()
+        with contextlib.suppress(OSError):
+            return kubelet.probe("startup") == 200
+        return False
+
+    try:
+        eventually(started, "the startup probe")
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        print(kubelet.log.read_text())
+
+
+def test_a_pod_lives_and_stops_as_rendered(
+    kubelet: Kubelet, service: "subprocess.Popen[bytes]"
+) -> None:
+    assert [kubelet.probe(name) for name in ("startup", "readiness", "liveness")] == [200] * 3
+    with Connection(HOST, kubelet.port("http")) as connection:
+        assert connection.get("/hello").status == 200
+    began = time.monotonic()
+    hook = kubelet.exec(kubelet.objects.container["lifecycle"]["preStop"]["exec"]["command"])
+    assert hook.returncode == 0, hook.stderr
+    assert "nothing was cut off" in hook.stdout
+    with contextlib.suppress(ProcessLookupError):
+        service.send_signal(signal.SIGTERM)
+    assert service.wait(20) == 0
+    assert time.monotonic() - began < kubelet.objects.pod["terminationGracePeriodSeconds"]
+
+
+def test_helm_test_asks_the_service(kubelet: Kubelet, service: "subprocess.Popen[bytes]") -> None:
+    container = asking_container(kubelet.objects)
+    assert container["env"] == [
+        {"name": "URL", "value": f"http://{name_of(kubelet)}.prod:80/readyz"}
+    ]
+    kubelet.environment["URL"] = f"http://{HOST}:{kubelet.port('http')}/readyz"
+    asked = kubelet.exec(container["command"] + container["args"])
+    assert asked.returncode == 0, asked.stderr
+    assert "20 answers in a row" in asked.stdout
+
+
+def asking_container(objects: Objects) -> Manifest:
+    (pod,) = [o for o in objects if o["kind"] == "Pod"]
+    container: Manifest = pod["spec"]["containers"][0]
+    return container
+
+
+def name_of(kubelet: Kubelet) -> str:
+    return str(kubelet.objects.one("Service")["metadata"]["name"])
