@@ -4,7 +4,6 @@ import importlib.metadata
 import io
 import json
 import os
-import re
 import shutil
 import subprocess
 import tarfile
@@ -35,7 +34,7 @@ class Helm:
 
     @property
     def major(self) -> str:
-        return re.findall(r"v?(\d+)\.", self.run("version", "--template", "{{.Version}}"))[0]
+        return self.run("version", "--template", "{{.Version}}").lstrip("v").partition(".")[0]
 
     def run(self, *arguments: str, stdin: str = "") -> str:
         """What it prints. Raises HelmError."""

@@ -39,6 +39,10 @@ TOGETHER: list[tuple[str, Any]] = [
         {"rollout": {"progressDeadlineSeconds": 60}},
     ),
     ("listen.port and listen.managementPort are both 8080", {"listen": {"managementPort": 8080}}),
+    (
+        "env: APP_SHUTDOWN__GRACE_SECONDS follows from other values",
+        {"env": [{"name": "APP_SHUTDOWN__GRACE_SECONDS", "value": "9"}]},
+    ),
     ("rollout.maxSurge and rollout.maxUnavailable are both 0", {"rollout": {"maxSurge": "0%"}}),
     (
         "autoscaling.minReplicas=5 is above maxReplicas=4",
@@ -112,6 +116,18 @@ def test_values_that_are_wrong_together(helm: Helm, sentence: str, values: Any) 
 def test_a_typo_deep_inside(helm: Helm, name: str, values: Any) -> None:
     with pytest.raises(HelmError, match=name):
         helm.render(values)
+
+
+def test_no_value_of_the_chart_can_be_typed_as_a_variable(helm: Helm) -> None:
+    for name in helm.render().environment:
+        with pytest.raises(HelmError, match="follows from other values"):
+            helm.render({"env": [{"name": name, "value": "1"}]})
+
+
+@pytest.mark.parametrize("path", ["image", "image.repository", "probes.startup", "resources"])
+def test_what_is_needed_cannot_be_taken_away(helm: Helm, path: str) -> None:
+    with pytest.raises(HelmError, match=r"missing propert|is required"):
+        helm.render(at(path, None))
 
 
 def at(path: str, value: Any) -> Any:

@@ -75,7 +75,10 @@ def test_the_image_starts_the_same_as_the_chart(helm: Helm) -> None:
 
 @dataclass
 class Kubelet:
-    """Does with a rendered pod what a kubelet would, with one process."""
+    """Does with a rendered pod what a kubelet would, with one process.
+
+    ``user`` is None where a process of another user cannot be had.
+    """
 
     objects: Objects
     folder: Path
@@ -91,17 +94,12 @@ class Kubelet:
             **{k: v for k, v in clean_environment().items() if k == "PYTHONPATH"},
             **self.objects.environment,
         }
-        if self.inside:
-            return
-        self.environment["APP_CONTROL_SOCKET"] = str(self.folder / "control.sock")
-
-    @property
-    def inside(self) -> bool:
-        """Whether the process gets the pod's file system: read-only but for the volumes."""
-        return self.user is not None
+        if self.user is None:
+            self.environment["APP_CONTROL_SOCKET"] = str(self.folder / "control.sock")
 
     def command(self, command: list[str]) -> list[str]:
-        if not self.inside:
+        """As the pod's user, on a file system that is read-only but for the volumes."""
+        if self.user is None:
             return command
         as_user = ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups"]
         return ["nsenter", f"--mount={self.folder}/mounts", *as_user, "--no-new-privs", *command]
@@ -134,31 +132,30 @@ class Kubelet:
 
 @contextlib.contextmanager
 def mounts(objects: Objects, folder: Path) -> Iterator[int | None]:
-    """A mount namespace like the pod's, where this user may make one; else nothing."""
+    """A mount namespace like the pod's, and its user; nothing where only root could make one."""
     user = objects.pod["securityContext"]["runAsUser"]
-    paths = [mount["mountPath"] for mount in objects.container["volumeMounts"]]
-    reachable = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", sys.executable]
     if os.getuid() != 0 or shutil.which("unshare") is None:
         yield None
         return
     handle = folder / "mounts"
-    steps = [
-        *(
-            f"mkdir -p {path} && mount -t tmpfs -o mode=0777 tmpfs {path}"
-            for path in paths
-            if path != "/tmp"
-        ),
-        "mount -o remount,bind,ro /",
-    ]
     handle.touch()
+    steps = f"""
+        mount -t tmpfs tmpfs /run
+        mkdir /run/app
+        mount -t tmpfs -o mode=2770,gid={user} tmpfs /run/app
+        mount -o remount,bind,ro /
+    """
+    # A namespace can be kept only where mounts do not spread.
     subprocess.run(["mount", "--bind", "--make-private", folder, folder], capture_output=True)
-    made = subprocess.run(
-        ["unshare", f"--mount={handle}", "--propagation=private", "sh", "-ec", "\n".join(steps)],
-        capture_output=True,
+    unshare = ["unshare", f"--mount={handle}", "--propagation=private", "sh", "-ec", steps]
+    made = subprocess.run(unshare, capture_output=True)
+    as_user = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+    # Its home is root's on some machines, and so is then the interpreter.
+    tried = subprocess.run(
+        [*as_user, sys.executable, "-c", "import app"], cwd="/", capture_output=True
     )
-    tried = subprocess.run([*reachable, "-c", "import app.settings"], capture_output=True, cwd="/")
     try:
-        yield user if made.returncode == 0 and tried.returncode == 0 else None
+        yield user if made.returncode == tried.returncode == 0 else None
     finally:
         subprocess.run(["umount", handle], capture_output=True)
         subprocess.run(["umount", folder], capture_output=True)
