@@ -1,5 +1,6 @@
 """What stands in the objects, and why it must."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,6 +100,15 @@ def test_the_disruption_budget_follows_whoever_owns_the_number(
     budgets = helm.render(values).all("PodDisruptionBudget")
     assert len(budgets) == there
     assert all(b["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow" for b in budgets)
+
+
+def test_what_the_service_writes_to_is_the_pods_own(helm: Helm) -> None:
+    objects = helm.render()
+    places = {mount["mountPath"]: mount["name"] for mount in objects.container["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in objects.pod["volumes"]}
+    socket = Path(objects.environment["APP_CONTROL_SOCKET"])
+    for folder in (str(socket.parent), "/tmp"):
+        assert "sizeLimit" in volumes[places[folder]]["emptyDir"]
 
 
 def test_pods_of_a_new_configuration_are_new(helm: Helm) -> None:
