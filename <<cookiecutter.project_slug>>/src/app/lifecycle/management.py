@@ -1,4 +1,4 @@
-"""The management port: probes and status, served by a thread with a loop of its own.
+"""The management port: probes, status and metrics, served by a thread with a loop of its own.
 
 Probes must not queue behind user traffic, and a handler that blocks the main
 loop must not fail them. The Service does not expose this port, and nothing on it
@@ -6,7 +6,6 @@ can stop or drain the pod.
 """
 
 import asyncio
-import json
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -71,8 +70,17 @@ class Management:
             await server.close_connections()
 
 
-def management_app(routes: Mapping[str, App], status: Callable[[], object]) -> App:
-    """Route ``routes`` by exact path, and ``/statusz`` to ``status`` as JSON."""
+def page(content: Callable[[], str], media_type: bytes) -> App:
+    """An ASGI application that shows ``content``, asked anew each time."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await respond(send, 200, content().encode(), media_type)
+
+    return app
+
+
+def management_app(routes: Mapping[str, App]) -> App:
+    """Route ``routes`` by exact path."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         route = routes.get(scope["path"])
@@ -80,10 +88,8 @@ def management_app(routes: Mapping[str, App], status: Callable[[], object]) -> A
             await respond(send, 405, b"only GET and HEAD\n", b"text/plain")
         elif route is not None:
             await route(scope, receive, send)
-        elif scope["path"] == "/statusz":
-            await respond(send, 200, json.dumps(status()).encode(), b"application/json")
         else:
-            known = ", ".join([*routes, "/statusz"])
+            known = ", ".join(routes)
             await respond(send, 404, f"not found; there is {known}\n".encode(), b"text/plain")
 
     return app

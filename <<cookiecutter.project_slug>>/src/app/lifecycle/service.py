@@ -1,6 +1,7 @@
 """One life of the service: start, serve, drain, stop. The file to read first."""
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Iterable
@@ -13,7 +14,8 @@ from app.lifecycle.checks import Checks
 from app.lifecycle.components import Component, Components
 from app.lifecycle.control import Control
 from app.lifecycle.exchange import App
-from app.lifecycle.management import Management, management_app
+from app.lifecycle.management import Management, management_app, page
+from app.lifecycle.measures import measures
 from app.lifecycle.phase import Lifecycle, Phase
 from app.lifecycle.prestop import control_socket
 from app.lifecycle.probes import Probes, answer_with
@@ -24,6 +26,7 @@ from app.lifecycle.stop import Stop, Times
 from app.lifecycle.tasks import Tasks
 from app.lifecycle.traffic import Traffic
 from app.lifecycle.watchdog import MARGIN, Watchdog, busy_threads, deaf_tasks
+from app.observability.metrics import MEDIA_TYPE, exposition
 
 log = structlog.get_logger(__name__)
 
@@ -147,8 +150,26 @@ class Service:
         server = HttpServer(
             self.traffic, main, timeout_keep_alive=options.keep_alive, server_header=False
         )
+        routes = {
+            **self._routes,
+            "/statusz": page(lambda: json.dumps(self.status()), b"application/json"),
+            "/metrics": page(lambda: self._metrics(server), MEDIA_TYPE),
+        }
         control = Control(path, self.lifecycle, self.journal)
-        return server, Management(management_app(self._routes, self.status), management, control)
+        return server, Management(management_app(routes), management, control)
+
+    def _metrics(self, server: HttpServer) -> str:
+        """What ``/metrics`` shows."""
+        return exposition(
+            measures(
+                lifecycle=self.lifecycle,
+                probes=self.probes,
+                traffic=self.traffic,
+                connections=server.connections,
+                checks=self.checks,
+                tasks=self.tasks,
+            )
+        )
 
     async def _live(
         self, signals: Signals, server: HttpServer, management: Management, watchdog: Watchdog

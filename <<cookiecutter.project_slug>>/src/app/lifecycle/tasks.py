@@ -73,8 +73,8 @@ class Tasks:
             self._track(rounds(), name)
 
     def names(self) -> list[str]:
-        """Names of the tasks that run now."""
-        return sorted(task.get_name() for task in self._running)
+        """Names of the tasks that run now; from any thread."""
+        return sorted(task.get_name() for task in list(self._running))
 
     async def stop(self, budget: float) -> list[asyncio.Task[Any]]:
         """Wait up to ``budget`` seconds, then cancel; return what ignored even that."""

@@ -1,0 +1,100 @@
+"""What ``/metrics`` tells: the state of this process in numbers.
+
+Read in the management thread while the main thread goes on. Sets that belong to
+the main thread are therefore copied before they are looked through.
+"""
+
+import time
+
+from app.lifecycle.checks import Checks
+from app.lifecycle.phase import Lifecycle, Phase
+from app.lifecycle.probes import Probes
+from app.lifecycle.server import Connections
+from app.lifecycle.tasks import Tasks
+from app.lifecycle.traffic import Traffic
+from app.observability.metrics import Metric
+
+#: Unix time; what came before it was the interpreter reading modules.
+STARTED = time.time()
+
+
+def measures(
+    *,
+    lifecycle: Lifecycle,
+    probes: Probes,
+    traffic: Traffic,
+    connections: Connections,
+    checks: Checks,
+    tasks: Tasks,
+) -> list[Metric]:
+    """Every metric of the service, as of now."""
+    phase = lifecycle.phase
+    return [
+        Metric(
+            "app_phase",
+            "gauge",
+            "1 for the phase in which the service is, 0 for the others.",
+            [({"phase": one.label}, int(one is phase)) for one in Phase],
+        ),
+        _gauge("app_ready", "Whether /readyz says yes.", int(probes.readyz().ok)),
+        _gauge(
+            "app_requests_in_flight",
+            "Requests that are not done, their background work included; no streams.",
+            len(traffic.in_flight()),
+        ),
+        _gauge(
+            "app_streams_open",
+            "Event streams and WebSockets that have not ended.",
+            len(traffic.streams()),
+        ),
+        _gauge(
+            "app_connections_open",
+            "Connections to the main port; WebSockets are among them.",
+            len(connections.connections),
+        ),
+        Metric(
+            "app_connections_accepted_total",
+            "counter",
+            "Connections to the main port so far.",
+            [({}, connections.accepted)],
+        ),
+        _gauge(
+            "app_event_loop_stalled_seconds",
+            "Time for which the event loop has not turned; 0 while it does.",
+            probes.heartbeat.stalled(),
+        ),
+        _gauge(
+            "app_drain_seconds",
+            "Time since the stop was asked for; 0 before.",
+            lifecycle.elapsed(),
+        ),
+        Metric(
+            "app_check_well",
+            "gauge",
+            "Whether the check was well when it last ran; 0 before that.",
+            [
+                (
+                    {"check": name, "gating": "true" if result["gating"] else "false"},
+                    int(result["well"] is True),
+                )
+                for name, result in checks.results().items()
+            ],
+        ),
+        Metric(
+            "app_task_failures_total",
+            "counter",
+            "How many times background work of this name raised.",
+            [({"task": name}, count) for name, count in sorted(dict(tasks.failures).items())],
+        ),
+        _gauge("app_tasks_running", "Background tasks that run.", len(tasks.names())),
+        _gauge(
+            "process_start_time_seconds",
+            "Unix time at which the process started, but for its imports.",
+            STARTED,
+        ),
+    ]
+
+
+def _gauge(name: str, meaning: str, value: float) -> Metric:
+    """A metric without labels that goes up and down."""
+    return Metric(name, "gauge", meaning, [({}, value)])

@@ -1,0 +1,47 @@
+"""The Prometheus text format, version 0.0.4.
+
+What the service exposes on ``/metrics`` of the management port is listed in
+``app.lifecycle.measures``: phase, readiness, requests in flight, streams,
+connections, event loop, drain, checks and tasks. Everything is read from memory
+when it is asked for; requests pay nothing for it, and no library is needed.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+#: Content type of the format.
+MEDIA_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+Labels = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A name, what it means, and its value for each set of labels."""
+
+    name: str
+    kind: Literal["gauge", "counter"]
+    help: str
+    samples: Iterable[tuple[Labels, float]]
+
+
+def exposition(metrics: Iterable[Metric]) -> str:
+    """``metrics`` as text, each with its HELP and TYPE, in the order given."""
+    lines: list[str] = []
+    for metric in metrics:
+        lines.append(f"# HELP {metric.name} {_escaped(metric.help)}")
+        lines.append(f"# TYPE {metric.name} {metric.kind}")
+        lines += (f"{metric.name}{_braced(labels)} {value}" for labels, value in metric.samples)
+    return "\n".join([*lines, ""])
+
+
+def _braced(labels: Labels) -> str:
+    pairs = ('{}="{}"'.format(name, _escaped(labels[name], '"')) for name in labels)
+    return "{" + ",".join(pairs) + "}" if labels else ""
+
+
+def _escaped(text: str, quote: str = "") -> str:
+    """``text`` with a backslash before what would end it: a line break, or its ``quote``."""
+    text = text.replace("\\", "\\\\").replace("\n", "\\n")
+    return text.replace(quote, f"\\{quote}") if quote else text
