@@ -123,6 +123,12 @@ CASES: dict[str, Any] = {
             "dns": [{"ipBlock": {"cidr": "10.96.0.10/32"}}],
             "egress": [{"to": [PEER], "ports": [{"port": 5432, "protocol": "TCP"}]}],
         },
+        "monitoring": {
+            "enabled": True,
+            "interval": "1m",
+            "scrapeTimeout": "60s",
+            "labels": {"release": "prometheus"},
+        },
         "test": {"path": "/hello"},
         "sidecars": [{"name": "proxy", "image": "proxy:1", "ports": [{"containerPort": 3306}]}],
         "initContainers": [{"name": "migrate", "image": "migrate:1", "command": ["up"]}],

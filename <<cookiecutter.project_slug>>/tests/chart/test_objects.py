@@ -45,6 +45,7 @@ def test_selectors_find_the_pods_and_not_those_of_the_tests(helm: Helm, case: st
     selectors = [selector, objects.one("Deployment")["spec"]["selector"]["matchLabels"]]
     selectors += [o["spec"]["selector"]["matchLabels"] for o in objects.all("PodDisruptionBudget")]
     selectors += [o["spec"]["podSelector"]["matchLabels"] for o in objects.all("NetworkPolicy")]
+    selectors += [o["spec"]["selector"]["matchLabels"] for o in objects.all("PodMonitor")]
     assert all(labels.items() >= one.items() for one in selectors)
     (test,) = [o for o in objects if o["kind"] == "Pod"]
     assert not test["metadata"]["labels"].items() >= selector.items()
@@ -134,6 +135,16 @@ def test_the_management_port_is_for_nobody_unless_told(helm: Helm) -> None:
     assert [port["targetPort"] for port in objects.one("Service")["spec"]["ports"]] == ["http"]
     (rule,) = objects.one("NetworkPolicy")["spec"]["ingress"]
     assert [port["port"] for port in rule["ports"]] == ["http"]
+
+
+def test_metrics_are_asked_for_where_the_pod_has_them(helm: Helm) -> None:
+    assert helm.render().all("PodMonitor") == []
+    objects = helm.render({"monitoring": {"enabled": True, "labels": {"release": "prometheus"}}})
+    monitor = objects.one("PodMonitor")
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert endpoint["port"] in {port["name"] for port in objects.container["ports"]}
+    assert endpoint["port"] not in {p["name"] for p in objects.one("Service")["spec"]["ports"]}
 
 
 def test_the_tests_may_ask_where_others_may_not(helm: Helm) -> None:
