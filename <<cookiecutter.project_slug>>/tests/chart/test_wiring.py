@@ -73,6 +73,12 @@ def test_the_image_starts_the_same_as_the_chart(helm: Helm) -> None:
     assert f"USER {objects.pod['securityContext']['runAsUser']}:" in dockerfile
 
 
+def program_path() -> dict[str, str]:
+    """Where a pod finds `python`: this one, as the image has it, by name."""
+    path = {"PATH": f"{Path(sys.executable).parent}:{os.defpath}"}
+    return path | {k: v for k, v in clean_environment().items() if k == "PYTHONPATH"}
+
+
 @dataclass
 class Kubelet:
     """Does with a rendered pod what a kubelet would, with one process.
@@ -86,12 +92,10 @@ class Kubelet:
 
     def __post_init__(self) -> None:
         self.log = self.folder / "log"
-        program = Path(sys.executable).parent
         self.environment = {
-            "PATH": f"{program}:{os.defpath}",
+            **program_path(),
             "KUBERNETES_SERVICE_HOST": "10.0.0.1",
             "PYTHONDONTWRITEBYTECODE": "1",
-            **{k: v for k, v in clean_environment().items() if k == "PYTHONPATH"},
             **self.objects.environment,
         }
         if self.user is None:
@@ -152,7 +156,7 @@ def mounts(objects: Objects, folder: Path) -> Iterator[int | None]:
     as_user = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
     # Its home is root's on some machines, and so is then the interpreter.
     tried = subprocess.run(
-        [*as_user, sys.executable, "-c", "import app"], cwd="/", capture_output=True
+        [*as_user, "python", "-c", "import app"], cwd="/", env=program_path(), capture_output=True
     )
     try:
         yield user if made.returncode == tried.returncode == 0 else None
