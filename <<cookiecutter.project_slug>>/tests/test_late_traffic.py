@@ -1,6 +1,7 @@
 """While the service drains it accepts and serves, and tells every client to go elsewhere."""
 
 import time
+from http.client import HTTPConnection
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -45,6 +46,17 @@ def test_errors_say_it_too(serve: Start) -> None:
     assert (answer.status, answer.closes) == (404, True)
     answer = service.connect().post("/jobs", b"{")
     assert (answer.status, answer.closes) == (422, True)
+
+
+def test_a_response_that_asks_to_keep_the_connection_is_overruled(serve: Start) -> None:
+    """sse-starlette sends `Connection: keep-alive`; the client must not get both."""
+    service = serve("streams", **FLOOR)
+    service.drain()
+    client = HTTPConnection(HOST, service.port, timeout=5)
+    client.request("GET", "/sse-starlette")
+    assert client.getresponse().headers.get_all("connection") == ["close"]
+    client.close()
+    assert service.ended() == 0
 
 
 def test_a_response_under_way_keeps_its_connection_for_one_more_request(serve: Start) -> None:

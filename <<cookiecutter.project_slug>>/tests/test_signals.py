@@ -82,6 +82,18 @@ def test_the_third_ends_a_process_with_a_blocked_loop(serve: Start) -> None:
     assert service.ended(5) == 128 + signal.SIGTERM
 
 
+def test_a_signal_is_heard_while_the_main_thread_computes_in_c(serve: Start) -> None:
+    service = serve("requests")
+    with service.connect() as connection:
+        connection.ask("/compute")
+        service.busy(1)
+        service.signal()
+        eventually(lambda: service.status()["phase"] == "draining", "the drain", timeout=1)
+        assert service.status()["in_flight"] == 1
+        assert connection.response().status == 200
+    assert service.ended() == 0
+
+
 def test_a_signal_while_the_loop_is_blocked_is_heard_at_once(serve: Start) -> None:
     service = serve()
     with service.connect() as connection:

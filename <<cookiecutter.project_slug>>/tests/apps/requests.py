@@ -1,6 +1,7 @@
 """Plain requests of every kind: in the loop, in threads, with work behind them."""
 
 import asyncio
+import hashlib
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -31,6 +32,13 @@ async def pool(seconds: float) -> str:
     """The worker has no frame of its own: it is inside the pool and in C."""
     await asyncio.to_thread(time.sleep, seconds)
     return "pool"
+
+
+@app.get("/compute")
+async def compute() -> str:
+    """Some seconds in C, where no signal handler of Python's can run, and in the loop's thread."""
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 15_000_000)
+    return "computed"
 
 
 @app.get("/deaf")

@@ -21,7 +21,6 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 #: RFC 6455 and its registry of close codes: the service restarts, connect again.
 SERVICE_RESTART = 1012
 SWITCHING_PROTOCOLS = 101
-DISCONNECT: Message = {"type": "http.disconnect"}
 #: Seconds for which a peer may keep its end waiting: with the body of a request that was
 #: answered early, or by not reading the end of its stream.
 LINGER = 1.0
@@ -95,7 +94,8 @@ class Exchange:
             if self.lifecycle.draining:
                 # A response whose headers are out already keeps its connection: the next
                 # request on it is told.
-                message["headers"] = [*self._headers, (b"connection", b"close")]
+                kept = [header for header in self._headers if header[0] != b"connection"]
+                message["headers"] = [*kept, (b"connection", b"close")]
         elif kind == "http.response.body":
             if not message.get("more_body", False):
                 self.complete = True
@@ -128,10 +128,10 @@ class Exchange:
     async def receive(self) -> Message:
         # No step of our own before the server's: Starlette asks for a disconnect in a
         # scope that is cancelled at the first one.
-        message = DISCONNECT if self._over() else await self._receive()
+        message = {} if self._over() else await self._receive()
         if self._over():
             self.told = True
-            return DISCONNECT
+            return {"type": "http.disconnect"}
         self._body_read = not message.get("more_body", False)
         return message
 

@@ -45,11 +45,6 @@ class Signals:
         self._target: Stoppable | None = None
         self._lock = threading.Lock()
 
-    @property
-    def received(self) -> bool:
-        """Whether any signal has come in so far."""
-        return bool(self._received)
-
     def install(self) -> None:
         """Take the signals over. Main thread only, as Python demands."""
         os.set_blocking(self._wakeup, False)
