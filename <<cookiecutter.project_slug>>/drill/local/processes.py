@@ -35,8 +35,10 @@ class Process:
         return code
 
     def terminate(self) -> None:
-        with suppress(ProcessLookupError):
-            self._process.terminate()
+        # Not by the process's own method: it may reap what has just ended, and its code is lost.
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
         with suppress(ProcessLookupError, PermissionError):

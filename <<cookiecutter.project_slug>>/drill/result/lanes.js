@@ -38,10 +38,12 @@ function drawLane(pod, label, losses, top, size, plot) {
     drawSpan(span, `phase phase-${span.phase}`, bar, size.bar, plot,
       `${pod.name} ${span.phase}`, { "data-phase": span.phase })));
   const marks = drawLosses(losses, pod.name, bar, size, plot, room);
+  const ticks = budgetsOf(pod, plot.budgets);
+  for (const { at } of ticks) room.take(plot.x(at) - 4, plot.x(at) + 2);
   for (const { what, at } of pod.events) if (!UNMARKED.has(what)) room.take(plot.x(at) - 2, plot.x(at) + 2);
   lane.append(
     ...drawPhaseNames(pod, bar, size, plot, room),
-    ...drawBudgets(pod, bar, size, plot, room),
+    ...drawBudgets(pod, ticks, bar, size, plot, room),
     ...drawMarks(pod, top, bar, size, plot),
     ...marks,
   );
@@ -97,25 +99,27 @@ function drawPhaseNames(pod, bar, size, plot, room) {
 const word = (text, x, bar, size, style) =>
   svg("text", { class: style, x, y: bar + size.bar / 2, "dominant-baseline": "central", "font-size": size.text }, text);
 
-/** Ticks at the times that the pod was given, and a dotted line to the last of them. */
-function drawBudgets(pod, bar, size, plot, room) {
+/** The times that a deleted pod was given, as far as they are known. */
+function budgetsOf(pod, { floor }) {
   if (pod.deleted_at === null) return [];
-  const { floor } = plot.budgets;
-  const ticks = [
-    ["possible", pod.possible_at, "earliest exit that loses nothing"],
-    ["limit", pod.limit_at, "the drain may take no longer"],
-    ["grace ends", pod.grace_ends_at, "end of the grace period: SIGKILL"],
-    ["floor", floor ? pod.deleted_at + floor : null, "the listener stays open at least until here"],
-  ].filter(([, at]) => at !== null && at !== undefined);
-  const inside = ticks.filter(([, at]) => at <= plot.scales.seconds);
-  const last = Math.max(...inside.map(([, at]) => at), 0);
+  return [
+    { name: "possible", at: pod.possible_at, why: "earliest exit that loses nothing" },
+    { name: "limit", at: pod.limit_at, why: "the drain may take no longer" },
+    { name: "grace ends", at: pod.grace_ends_at, why: "end of the grace period: SIGKILL" },
+    { name: "floor", at: floor ? pod.deleted_at + floor : null, why: "the listener stays open at least until here" },
+  ].filter(({ at }) => at !== null);
+}
+
+/** Ticks at these times, and a dotted line to the last of them. */
+function drawBudgets(pod, ticks, bar, size, plot, room) {
+  const inside = ticks.filter(({ at }) => at <= plot.scales.seconds);
+  const last = Math.max(...inside.map(({ at }) => at), 0);
   const middle = bar + size.bar / 2;
   const start = pod.gone_at ?? pod.deleted_at;
   const wait = last > start
     ? [svg("line", { class: "wait", x1: plot.x(start), x2: plot.x(last), y1: middle, y2: middle })]
     : [];
-  for (const [, at] of inside) room.take(plot.x(at) - 5, plot.x(at) + 2);
-  return [...wait, ...drawLater(pod, ticks, bar, size, plot, room), ...inside.flatMap(([name, at, why]) => {
+  return [...wait, ...drawLater(pod, ticks, bar, size, plot, room), ...inside.flatMap(({ name, at, why }) => {
     const x = plot.x(at);
     const told = `${name}: ${seconds(at - pod.deleted_at)} after the deletion of ${pod.name}\n${why}`;
     const data = { "data-budget": name, "data-at": at, "data-tip": told };
@@ -134,8 +138,8 @@ function drawBudgets(pod, bar, size, plot, room) {
 
 /** The budgets that end after the picture does, in words at its edge. */
 function drawLater(pod, ticks, bar, size, plot, room) {
-  const later = ticks.filter(([, at]) => at > plot.scales.seconds);
-  const text = `${later.map(([name, at]) => `${name} ${seconds(at - pod.deleted_at)}`).join(", ")} ›`;
+  const later = ticks.filter(({ at }) => at > plot.scales.seconds);
+  const text = `${later.map(({ name, at }) => `${name} ${seconds(at - pod.deleted_at)}`).join(", ")} ›`;
   const width = widthOf(text, size.text - 1);
   if (!later.length || !size.words || !room.claim(plot.right - width - 4, plot.right)) return [];
   return [word(text, plot.right - width, bar, { ...size, text: size.text - 1 }, "small later")];

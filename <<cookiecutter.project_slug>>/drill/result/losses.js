@@ -45,11 +45,13 @@ function tell(losses) {
 
 /** The marks on a lane; they take their room first, no word may hide them. */
 function drawLosses(losses, name, top, size, plot, room) {
+  let free = -Infinity;
   return gather(losses, plot.x).map((group) => {
     const [from, to] = [plot.x(group[0].at), plot.x(group.at(-1).at)];
     const count = group.length > 1 ? number(group.length) : "";
     const width = Math.max(to - from + 2, 3, count ? widthOf(count, size.text - 1, "700") + 5 : 0);
-    const left = (from + to - width) / 2;
+    const left = Math.max((from + to - width) / 2, free);
+    free = left + width;
     room.take(left - 2, left + width + 2);
     const when = within(group[0].at, group.at(-1).at);
     const told = `${number(group.length)} lost, ${name}, ${when}\n${tell(group)}`;

