@@ -3,8 +3,8 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,6 +23,7 @@ from drill.local.endpoints import EndpointTable
 from drill.local.kubelet import Pod
 from drill.local.manifests import Manifests, Rendered
 from drill.local.nodes import Nodes
+from drill.local.one_error import one_error
 from drill.local.processes import Processes
 from drill.local.replicasets import ReplicaSet
 from drill.local.slices import Service
@@ -198,21 +199,3 @@ class LocalCluster:
             return DrillError(f"{what}.")
         pod = max(pods, key=lambda pod: pod.record.exit_code is not None)
         return DrillError(pod.complaint, log=pod.record.log)
-
-
-@contextmanager
-def one_error() -> Iterator[None]:
-    """The errors of several tasks as one: that which says what is wrong with the drill."""
-    try:
-        yield
-    except ExceptionGroup as group:
-        errors = list(leaves(group))
-        raise next((e for e in errors if isinstance(e, DrillError)), errors[0]) from None
-
-
-def leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
-    for error in group.exceptions:
-        if isinstance(error, ExceptionGroup):
-            yield from leaves(error)
-        else:
-            yield error

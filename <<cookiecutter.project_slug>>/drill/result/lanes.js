@@ -39,7 +39,7 @@ function drawLane(pod, label, losses, top, size, plot) {
       `${pod.name} ${span.phase}`, { "data-phase": span.phase })));
   const marks = drawLosses(losses, pod.name, bar, size, plot, room);
   const ticks = budgetsOf(pod, plot.budgets);
-  for (const { at } of ticks) room.take(plot.x(at) - 4, plot.x(at) + 2);
+  for (const { at, name } of ticks) room.take(plot.x(at) - 5, plot.x(at) + (name === "possible" ? 5 : 2));
   for (const { what, at } of pod.events) if (!UNMARKED.has(what)) room.take(plot.x(at) - 2, plot.x(at) + 2);
   lane.append(
     ...drawPhaseNames(pod, bar, size, plot, room),

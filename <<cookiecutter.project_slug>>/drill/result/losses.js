@@ -29,10 +29,10 @@ function causes(losses) {
     .toSorted((one, other) => other.count - one.count);
 }
 
-/** As in "8 new connections, 2 uploads". */
+/** As in "8 × new connections, 2 × uploads". */
 function countKinds(losses) {
   const kinds = [...Map.groupBy(losses, (loss) => loss.kind)].toSorted((one, other) => other[1].length - one[1].length);
-  return kinds.map(([kind, same]) => `${number(same.length)} ${kind}`).join(", ");
+  return kinds.map(([kind, same]) => `${number(same.length)} × ${kind}`).join(", ");
 }
 
 function tell(losses) {
@@ -57,7 +57,7 @@ function drawLosses(losses, name, top, size, plot, room) {
     const told = `${number(group.length)} lost, ${name}, ${when}\n${tell(group)}`;
     return svg("g", {
       class: group[0].excused ? "loss excused" : "loss", tabindex: 0, role: "img",
-      "aria-label": told, "data-tip": told, "data-losses": group.length,
+      "aria-label": told.replaceAll("`", ""), "data-tip": told, "data-losses": group.length,
       "data-from": group[0].at, "data-to": group.at(-1).at,
     },
     svg("rect", { x: left, y: top - 2, width, height: size.bar + 4, rx: 1 }),

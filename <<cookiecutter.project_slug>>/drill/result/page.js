@@ -56,12 +56,14 @@ function drawPicture(rehearsal, scales, width) {
 function pictureBox(rehearsal, scales) {
   const box = html("div", { class: "box scroll", tabindex: 0, role: "region", "aria-label": `Picture: ${rehearsal.title}` });
   let drawn = 0;
-  new ResizeObserver(() => {
+  const draw = () => {
     const width = Math.max(Math.floor(box.clientWidth), NARROWEST);
     if (width === drawn || box.querySelector(":focus")) return;
     drawn = width;
     box.replaceChildren(drawPicture(rehearsal, scales, width));
-  }).observe(box);
+  };
+  queueMicrotask(draw); // the box is in the page by then, and the page not yet loaded
+  new ResizeObserver(draw).observe(box);
   return box;
 }
 

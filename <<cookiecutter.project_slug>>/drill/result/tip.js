@@ -6,7 +6,7 @@ function showTip(event) {
   const marked = event.target.closest?.("[data-tip]");
   tip.hidden = !marked;
   if (!marked) return;
-  tip.textContent = marked.getAttribute("data-tip");
+  tip.replaceChildren(...sentence(marked.getAttribute("data-tip")));
   const box = marked.getBoundingClientRect();
   const x = event.clientX ?? box.right;
   const y = event.clientY ?? box.bottom;

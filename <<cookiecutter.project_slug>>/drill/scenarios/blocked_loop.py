@@ -8,7 +8,8 @@ from drill.backend import Cluster
 from drill.plan import Plan
 from drill.scenarios.base import Scenario, restart
 
-BLOCKED_SECONDS = 5
+#: Less than the patience of any client: what is answered late has not been lost.
+BLOCKED_SECONDS = 4
 
 
 class BlockedLoop(Scenario):

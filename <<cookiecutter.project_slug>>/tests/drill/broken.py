@@ -41,7 +41,9 @@ def no_readiness_probe(deployment: Manifest) -> None:
 
 
 def wrong_grace(deployment: Manifest) -> None:
-    deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 2
+    """Even with the 2 s that the kubelet adds for SIGTERM it ends before the floor does."""
+    with_variables(APP_SHUTDOWN__FLOOR_SECONDS=8)(deployment)
+    deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 1
 
 
 def sleep_in_the_hook(deployment: Manifest) -> None:

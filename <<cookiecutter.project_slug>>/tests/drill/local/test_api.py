@@ -36,7 +36,7 @@ async def get(api: SliceApi, query: str = SELECTED) -> tuple[int, Any]:
     return answer.head.status, answer.json()
 
 
-async def watch(api: SliceApi, query: str) -> AsyncGenerator[Any]:
+async def watch(api: SliceApi, query: str) -> AsyncGenerator[Any, None]:
     connection = await connect(api)
     head = await connection.start("GET", PATH + SELECTED + WATCH + query)
     assert head.status == 200

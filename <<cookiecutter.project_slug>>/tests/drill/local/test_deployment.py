@@ -6,6 +6,7 @@ become ready and when they are gone.
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -148,6 +149,26 @@ def test_rollover_kills_pods_of_the_update_under_way_first() -> None:
     Fleet(3, 1, 0).runs(act)
 
 
+def test_pods_of_a_version_that_does_not_start_take_no_more_of_the_old_ones() -> None:
+    """The first case that ``reconcileOldReplicaSets`` describes."""
+
+    async def act(fleet: Fleet) -> None:
+        await installed(fleet)
+        fleet.update()
+        await eventually(lambda: len(fleet.names) == 13 and fleet.available == 8)
+        failing = next(pod for pod in fleet.deployment.pods if pod.active)
+        failing.set_ready(False)
+        await asyncio.sleep(0.1)
+        assert sum(name.startswith("a") for name in fleet.names) == 8
+        fleet.deployment.roll_back(fleet.workload)
+        await eventually(lambda: len(fleet.names) == 11)  # 4 of those that do not start went
+        assert sum(name.startswith("a") for name in fleet.names) == 10
+        fleet.ready(*(name for name in fleet.names if name.startswith("a")))
+        await eventually(lambda: fleet.deployment.complete)
+
+    Fleet(10, 3, 2).runs(act)
+
+
 def test_a_roll_back_keeps_the_pods_that_are_left() -> None:
     async def act(fleet: Fleet) -> None:
         await installed(fleet)
@@ -172,7 +193,9 @@ def test_a_pod_counts_when_it_has_been_ready_for_min_ready_seconds() -> None:
         fleet.ready("a1")
         await asyncio.sleep(0.1)
         assert not fleet.deployment.complete
-        assert await fleet.deployment.until(lambda: fleet.deployment.complete, within=5)
+        began = time.monotonic()
+        assert await fleet.deployment.until(lambda: fleet.deployment.complete, within=9)
+        assert time.monotonic() - began < 5
 
     Fleet(1, 1, 0, min_ready=0.4).runs(act)
 

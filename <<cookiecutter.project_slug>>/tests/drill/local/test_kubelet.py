@@ -20,8 +20,8 @@ from tests.drill.local.support import (
 )
 from tests.drill.support import OK, answering, in_loop, serving
 
-#: Says yes to its readiness and liveness probes as long as these files are there.
-READY, ALIVE = "/run/app/ready", "/run/app/alive"
+#: A readiness probe looks whether this file is there.
+READY = "/run/app/ready"
 RUN: dict[str, Any] = {"volumeMounts": [{"name": "run", "mountPath": "/run/app"}]}
 UP = 'print("up", flush=True)'
 
@@ -196,18 +196,20 @@ def test_a_pod_that_goes_on_saying_ready_is_noted_once(
 
 def test_liveness_is_not_asked_while_a_pod_ends(tmp_path: Path) -> None:
     async def act(world: World) -> None:
-        await world.up()
+        asked = volume(world, "asked")
+        await eventually(asked.exists)
         world.pod.delete()
-        volume(world, "alive").unlink()
+        await asyncio.sleep(0.3)  # for one that was under way
+        before = asked.stat().st_size
+        await asyncio.sleep(0.5)
+        assert asked.stat().st_size == before
+        assert "exited" not in world.events
 
     async def check() -> None:
-        sleep = sleeping(1)
-        program = OBEDIENT.replace(UP, f'open(sys.argv[1], "w")\n{UP}')
-        probe = {**exists(ALIVE), "failureThreshold": 1, "periodSeconds": 0.3}
+        ask = python("import sys; open(sys.argv[1], 'a').write('.')")
+        probe = {"exec": {"command": [*ask, "/run/app/asked"]}, "periodSeconds": 0.05}
         world = World(tmp_path)
-        manifest = rendered(program, args=[ALIVE], livenessProbe=probe, **RUN, **sleep)
-        await world.run(manifest, act)
-        assert world.count("started") == world.count("SIGTERM") == 1
+        await world.run(rendered(livenessProbe=probe, **RUN, **sleeping(1)), act)
 
     in_loop(check())
 
