@@ -11,7 +11,7 @@ from tests.template import Template, git
 pytestmark = pytest.mark.slow
 
 
-def make(target: str, project: Path, **variables: str) -> None:
+def make(target: str, project: Path, **variables: str) -> str:
     # Not what the make that runs these tests would hand down: its flags, its virtual environment.
     environment = {
         name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "VIRTUAL_ENV"}
@@ -28,6 +28,7 @@ def make(target: str, project: Path, **variables: str) -> None:
     )
     assert done.returncode == 0, f"make {target}:\n{done.stdout[-20_000:]}"
     print(done.stdout[-2_000:])  # noqa: T201
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,13 @@ def test_uv_is_fetched_for_a_project_that_was_set_up_with_another_one(project: P
 
 def test_its_tests_pass(project: Path) -> None:
     make("test", project)
+
+
+def test_its_drill_works_on_a_cluster_that_stands_in_for_a_real_one(project: Path) -> None:
+    """The client of Kubernetes comes with the first command that names the cluster."""
+    said = make("test", project, ARGS="tests/drill/cluster")
+    assert "passed" in said
+    assert "is not installed" not in said
 
 
 def test_its_chart_is_sound(project: Path) -> None:

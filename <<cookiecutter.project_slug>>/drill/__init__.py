@@ -10,6 +10,7 @@ kind meanwhile, and explains each request that was lost. To read it:
     backend.py     what a scenario can do to a cluster, and what is recorded of it
     chart/         the chart, rendered and read as the kubelet reads it
     local/         a cluster of local processes: kubelet, Deployment, endpoints, API
+    cluster/       a real cluster: the one of the current kube context
     load/          the clients: an open loop of requests, streams, and their losses
     result/        explanations, the text, report.json and report.html
     compare.py     the same service without its lifecycle

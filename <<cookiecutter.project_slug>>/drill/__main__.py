@@ -48,7 +48,7 @@ async def run(asked: argparse.Namespace) -> int:
                 verdicts.append(f"SKIPPED  {scenario.name}: {why}")
                 continue
             for each in plans:
-                say(f"\n{text.title(scenario, each)}\n")
+                say(f"\n{text.title(scenario, each, asked.backend)}\n")
                 analysis = Analysis.of(await rehearse(scenario, each, backend))
                 say(f"\n{text.render(analysis)}")
                 report.add(analysis)
@@ -66,7 +66,15 @@ async def run(asked: argparse.Namespace) -> int:
 def make_backend(asked: argparse.Namespace) -> Backend:
     logs = asked.out / "logs"
     shutil.rmtree(logs, ignore_errors=True)
-    return LocalBackend(say, logs)
+    if asked.backend == "local":
+        return LocalBackend(say, logs)
+    try:
+        from drill.cluster.backend import ClusterBackend
+    except ModuleNotFoundError as error:
+        raise DrillError(
+            f'the package {error.name} is missing: `make drill ARGS="--backend cluster"` brings it.'
+        ) from error
+    return ClusterBackend(asked.context, asked.namespace, asked.release, say, logs)
 
 
 def explain(error: Exception) -> str:

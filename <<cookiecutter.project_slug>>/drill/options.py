@@ -60,6 +60,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="FOLDER",
         help="gets report.json and report.html (build/drill)",
     )
+    add("--backend", choices=["local", "cluster"], default="local", help="where (%(default)s)")
+    cluster = parser.add_argument_group("backend cluster")
+    cluster.add_argument("--context", help="the kube context, by name: it has to be confirmed")
+    cluster.add_argument("--namespace", default="default", help="where to install (%(default)s)")
+    cluster.add_argument("--release", help="take this release instead of installing one")
     return parser.parse_args(arguments)
 
 

@@ -22,7 +22,7 @@ class Report:
         labels = found.workload.template.labels
         self._project = labels.get("app.kubernetes.io/name", found.workload.name)
         self._rehearsals.append(
-            document.rehearsal(analysis, text.title(found.scenario, found.plan))
+            document.rehearsal(analysis, text.title(found.scenario, found.plan, found.backend))
         )
 
     def write(self) -> Path:

@@ -13,14 +13,15 @@ from drill.scenarios import Scenario
 Row = tuple[str, ...]
 
 
-def title(scenario: Scenario, plan: Plan) -> str:
-    """What is rehearsed, in a line."""
+def title(scenario: Scenario, plan: Plan, backend: str) -> str:
+    """What is rehearsed, in a line. A real cluster's endpoints are as late as they are."""
     plan = scenario.prepare(plan)
     what = scenario.title.format(replicas=plan.replicas)
     least, most = plan.propagation
-    late = f"{least:g} s" if least == most else f"{least:g} to {most:g} s"
+    span = f"{least:g} s" if least == most else f"{least:g} to {most:g} s"
+    late = f", endpoints {span} late" if backend == "local" else ""
     without = "" if plan.variant == "service" else ", without the lifecycle"
-    return f"{what}, {plan.rate:g} requests a second, endpoints {late} late{without}"
+    return f"{what}, {plan.rate:g} requests a second{late}{without}"
 
 
 def render(analysis: Analysis) -> str:
@@ -34,7 +35,7 @@ def render(analysis: Analysis) -> str:
 def verdict(analysis: Analysis) -> str:
     """One line that can stand alone."""
     rehearsal = analysis.rehearsal
-    what = title(rehearsal.scenario, rehearsal.plan)
+    what = title(rehearsal.scenario, rehearsal.plan, rehearsal.backend)
     word = "PASSED" if analysis.passed else "FAILED"
     return f"{word}  {rehearsal.scenario.name}: {analysis.verdict} ({what})"
 

@@ -1,0 +1,1 @@
+"""The cluster of the current kube context."""

@@ -1,0 +1,168 @@
+"""The Kubernetes API as JSON, over the connection that the package `kubernetes` makes.
+
+Its models are not used: what the drill reads and writes are manifests.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlencode
+
+from aiohttp import ClientError, ClientTimeout
+
+from drill.backend import Manifest
+from drill.errors import DrillError
+
+JSON = "application/json"
+MERGE = "application/merge-patch+json"
+APPLY = "application/apply-patch+yaml"
+
+CALL_SECONDS = 30.0
+CONNECT_SECONDS = 10.0
+#: How long the API server may be out of reach, as while it restarts.
+PATIENCE_SECONDS = 30.0
+RETRY_SECONDS = 0.5
+
+
+class ApiError(DrillError):
+    """A call that failed. ``status`` is that of HTTP, 0 where there was no answer."""
+
+    def __init__(self, status: int, text: str, after: float = RETRY_SECONDS) -> None:
+        super().__init__(text)
+        self.status = status
+        #: How long the server asks to wait before another try.
+        self.after = after
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same call may succeed a little later."""
+        return self.status in (0, 429) or self.status >= 500
+
+
+class Api:
+    """One context's API server."""
+
+    def __init__(self, connection: Any, context: str) -> None:
+        self.context = context
+        self._client = connection
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def get(self, path: str, **query: str) -> Manifest:
+        """Tries again for ``PATIENCE_SECONDS`` when the server is out of reach or busy."""
+        return await self.repeat("GET", path, query=query)
+
+    async def repeat(self, method: str, path: str, **options: Any) -> Manifest:
+        """A call that does no harm when it is made twice, until the server has answered."""
+        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        while True:
+            try:
+                return await self.call(method, path, **options)
+            except ApiError as error:
+                if not error.passing or asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(error.after)
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Manifest | None = None,
+        content: str = JSON,
+    ) -> Manifest:
+        """One call. Raises ApiError with the server's own reason."""
+        timeout = ClientTimeout(total=CALL_SECONDS, sock_connect=CONNECT_SECONDS)
+        async with self._response(method, path, query, body, content, timeout) as response:
+            answer = await response.read()
+        try:
+            found = json.loads(answer)
+        except ValueError as error:
+            raise ApiError(0, f"{path} answered no JSON: {answer[:80]!r}.") from error
+        return dict(found)
+
+    async def status(self, path: str, seconds: float) -> int:
+        """The status alone of a GET, whatever it is."""
+        try:
+            async with self._response("GET", path, None, None, JSON, ClientTimeout(seconds)):
+                return 200
+        except ApiError as error:
+            if error.status == 0:
+                raise
+            return error.status
+
+    async def lines(
+        self, path: str, query: Mapping[str, str], silence: float | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """An answer line by line as it arrives; ends where the server ends it.
+
+        Raises ApiError also when it breaks off, or is silent for ``silence``
+        seconds; a line that was not complete then is dropped.
+        """
+        timeout = ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence)
+        async with self._response("GET", path, query, None, JSON, timeout) as response:
+            rest = b""
+            async for part in response.content.iter_any():
+                *lines, rest = (rest + part).split(b"\n")
+                for line in lines:
+                    yield line
+            if rest:
+                yield rest
+
+    @asynccontextmanager
+    async def _response(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Manifest | None,
+        content: str,
+        timeout: ClientTimeout,
+    ) -> AsyncIterator[Any]:
+        # The query is part of the path here: the client's own quoting knows single values only.
+        target = f"{path}?{urlencode(query)}" if query else path
+        try:
+            request = await self._client.param_serialize(
+                method,
+                target,
+                header_params={"Accept": "*/*", "Content-Type": content},
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            answer = await self._client.call_api(*request, _request_timeout=timeout)
+            try:
+                if answer.status >= 400:
+                    raise await refusal(answer.response)
+                yield answer.response
+            finally:
+                answer.response.close()
+        except (ClientError, TimeoutError, OSError) as error:
+            reason = str(error) or type(error).__name__
+            raise ApiError(
+                0,
+                f"the API server of {self.context} cannot be reached ({reason}): "
+                f"try `kubectl --context {self.context} cluster-info`.",
+            ) from error
+
+
+async def refusal(response: Any) -> ApiError:
+    """What the API server says with a status of 400 or above."""
+    text = (await response.read()).decode("utf-8", "replace")
+    try:
+        message = json.loads(text)["message"]
+    except (ValueError, KeyError, TypeError):
+        message = text.strip()[:200] or str(response.reason)
+    remedy = {
+        401: ": log in to the cluster again",
+        403: ": take a context that may, or have it granted",
+    }.get(response.status, "")
+    after = response.headers.get("Retry-After", "")
+    return ApiError(
+        response.status,
+        f"the API server answered {response.status}, {message.rstrip('.')}{remedy}.",
+        float(after) if after.isdigit() else RETRY_SECONDS,
+    )

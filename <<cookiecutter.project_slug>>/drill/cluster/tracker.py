@@ -1,0 +1,136 @@
+"""The watches of a release: its Deployment, pods, endpoints and events."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from drill.backend import Manifest
+from drill.cluster import endpoints, logs, watch
+from drill.cluster.api import Api
+from drill.cluster.clock import ClusterTimeline
+from drill.cluster.pods import Pods
+from drill.errors import DrillError
+from drill.record import Change, Endpoint, PodRecord
+
+See = Callable[[str, Manifest], None]
+LISTED_SECONDS = 60.0
+
+
+class Tracker:
+    """Follows one release from ``start`` to ``stop``."""
+
+    def __init__(self, api: Api, namespace: str, pods: Pods, timeline: ClusterTimeline) -> None:
+        self.deployment: Manifest = {}
+        self.pods = pods
+        self.pods.follow = self._follow
+        self.table: dict[str, Endpoint] = {}
+        self.changes: list[Change] = []
+        self._slices: dict[str, Manifest] = {}
+        self._api = api
+        self._namespace = namespace
+        self._timeline = timeline
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._error: BaseException | None = None
+        self._news = asyncio.Event()
+
+    async def start(self, name: str, container: str, selector: str, service: str) -> None:
+        """Follows a Deployment; ``selector`` is that of its pods. Returns when all is listed."""
+        self.pods.container = container
+        apps, core = f"/apis/apps/v1/namespaces/{self._namespace}", self._core
+        discovery = f"/apis/discovery.k8s.io/v1/namespaces/{self._namespace}"
+        of_service = f"kubernetes.io/service-name={service}"
+        begun = [
+            self._watch(self.see_deployment, f"{apps}/deployments", field=f"metadata.name={name}"),
+            self._watch(self.pods.see, f"{core}/pods", label=selector),
+            self._watch(self._see_slice, f"{discovery}/endpointslices", label=of_service),
+            self._watch(self._see_event, f"{core}/events", field="involvedObject.kind=Pod"),
+        ]
+        await self.until(
+            lambda: all(listed.is_set() for listed in begun), LISTED_SECONDS, "nothing was listed"
+        )
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def until(self, so: Callable[[], bool], seconds: float, otherwise: str) -> None:
+        """Waits for it. Raises DrillError after ``seconds``, or when a watch has failed."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not so():
+                    if self._error is not None:
+                        raise self._error
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            why, log = self.pods.complaint()
+            text = f"{otherwise} within {seconds:g} s" + (f": {why}." if why else ".")
+            raise DrillError(text, log) from None
+
+    def see_deployment(self, kind: str, found: Manifest) -> None:
+        """Never an older one than is known: an answer may overtake the watch."""
+        known = self.deployment.get("metadata", {}).get("generation", 0)
+        if kind != "DELETED" and found["metadata"]["generation"] >= known:
+            self.deployment = found
+
+    @property
+    def _core(self) -> str:
+        return f"/api/v1/namespaces/{self._namespace}"
+
+    def _see_slice(self, kind: str, found: Manifest) -> None:
+        if kind == "DELETED":
+            self._slices.pop(found["metadata"]["name"], None)
+        else:
+            self._slices[found["metadata"]["name"]] = found
+        table = endpoints.table(self._slices.values())
+        self.changes += endpoints.changes(self._timeline.now(), self.table, table)
+        self.table = table
+
+    def _see_event(self, kind: str, found: Manifest) -> None:
+        if kind != "DELETED":
+            self.pods.hear(found)
+
+    def _watch(self, see: See, path: str, *, label: str = "", field: str = "") -> asyncio.Event:
+        chosen = {"labelSelector": label, "fieldSelector": field}
+        query = {name: value for name, value in chosen.items() if value}
+        listed = asyncio.Event()
+
+        async def run() -> None:
+            async for kind, found in watch.changes(self._api, path, **query):
+                if kind == "LISTED":
+                    listed.set()
+                else:
+                    see(kind, found)
+                self._news.set()
+
+        self._begin(run())
+        return listed
+
+    def _follow(self, record: PodRecord) -> None:
+        """Its log, until the pod is gone and the log at its end."""
+        name, container = record.name, self.pods.container
+
+        async def copy() -> None:
+            with record.log.open("a", encoding="utf-8") as file:
+                async for line in logs.follow(
+                    self._api,
+                    f"{self._core}/pods/{name}/log",
+                    container,
+                    lambda: name not in self.pods.present,
+                ):
+                    file.write(line + "\n")
+                    file.flush()
+
+        self._begin(copy())
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._error = self._error or error
+            self._news.set()

@@ -1,0 +1,168 @@
+"""The load as a program: what is mounted is enough to run it, and what it says is understood."""
+
+import http.server
+import importlib.util
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("kubernetes", reason="the package `kubernetes` is not installed")
+
+from drill.cluster import feed, job
+from drill.cluster.clock import ClusterTimeline
+from drill.errors import DrillError
+from drill.load.__main__ import Options
+from drill.load.ledger import Kind
+from drill.load.loss import Reason
+from drill.load.routes import Call, Routes
+from tests.drill.cluster.standin import ROUTES
+
+NOBODY = Options("127.0.0.1", 1, 50, 1, ROUTES, linger=0)
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Path:
+    """What the Job has: the ConfigMap's files, and of all packages `websockets` alone."""
+    items = job.job("x", DEPLOYMENT, "r")["spec"]["template"]["spec"]["volumes"][0]["configMap"]
+    data = job.config_map("x", NOBODY)["data"]
+    for item in items["items"]:
+        path = tmp_path / item["path"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(data[item["key"]])
+    spec = importlib.util.find_spec("websockets")
+    assert spec is not None and spec.origin is not None
+    (tmp_path / "websockets").symlink_to(Path(spec.origin).parent)
+    return tmp_path
+
+
+DEPLOYMENT: dict[str, Any] = {
+    "metadata": {"name": "d"},
+    "spec": {
+        "selector": {"matchLabels": {"app.kubernetes.io/name": "s"}},
+        "template": {"spec": {"containers": [{"name": "app", "image": "s:1"}]}},
+    },
+}
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-S", "-m", "drill.load", str(folder / job.OPTIONS)],
+        cwd="/",
+        env={"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def lines(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+    assert process.stdout is not None
+    for line in process.stdout:
+        assert line.startswith("{"), line + process.stdout.read()
+        yield json.loads(line)
+
+
+def test_it_runs_in_a_bare_interpreter_and_ends_at_sigterm_with_its_last_line(
+    mounted: Path,
+) -> None:
+    with start(mounted) as process:
+        told = []
+        for entry in lines(process):
+            told.append(entry)
+            if len(told) == 10:
+                process.send_signal(signal.SIGTERM)
+    assert process.returncode == 0
+    assert [entry["n"] for entry in told] == list(range(len(told)))
+    assert told[0]["what"] == "begin"
+    assert told[-1]["what"] == "end"
+    assert {tuple(e["reason"][:1]) for e in told if e["what"] == "lost"} == {("refused",)}
+    timeline = ClusterTimeline(lambda line: None)
+    reader = feed.Feed(timeline)
+    for entry in told:
+        reader.take(json.dumps(entry))
+        reader.take(json.dumps(entry))  # a line that comes again
+    result = reader.result()
+    assert len(result.ledger.samples) == len(told) - 2
+    first = result.ledger.samples[0]
+    assert first.lost is not None
+    assert first.lost.reason is Reason.REFUSED
+
+
+def test_a_route_that_is_not_there_is_said_and_fails(mounted: Path) -> None:
+    class Nothing(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, *arguments: object) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Nothing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        routes = Routes(Call("/none"), None, None, None, None, None)
+        options = Options("127.0.0.1", server.server_port, 50, 0, routes, linger=0)
+        (mounted / job.OPTIONS).write_text(options.dump())
+        with start(mounted) as process:
+            told = list(lines(process))
+        server.shutdown()
+    assert process.returncode == 2
+    reader = feed.Feed(ClusterTimeline(lambda line: None))
+    for entry in told:
+        reader.take(json.dumps(entry))
+    with pytest.raises(DrillError, match="ended early: GET /none answered 404: name a route"):
+        reader.result()
+
+
+def test_its_options_come_through(mounted: Path) -> None:
+    loaded = Options.load((mounted / job.OPTIONS).read_text())
+    assert loaded.routes.sent() == ROUTES.sent()
+    assert replace(loaded, routes=ROUTES) == NOBODY
+    default = Options("::", 80, 1.5, 0, Routes())
+    assert Options.load(default.dump()) == default
+
+
+def test_a_missing_line_is_an_error() -> None:
+    reader = feed.Feed(ClusterTimeline(lambda line: None))
+    reader.take('{"n": 0, "at": 1, "what": "begin"}')
+    with pytest.raises(DrillError, match="lines 1 to 2 of the load's log are missing"):
+        reader.take('{"n": 3, "at": 1, "what": "end"}')
+
+
+def test_what_an_interpreter_says_when_it_fails_is_the_reason() -> None:
+    reader = feed.Feed(ClusterTimeline(lambda line: None))
+    reader.take("ModuleNotFoundError: No module named 'websockets'")
+    with pytest.raises(DrillError, match="ended early: ModuleNotFoundError"):
+        reader.result()
+
+
+def test_times_of_a_wrong_clock_are_placed_by_the_fastest_line() -> None:
+    timeline = ClusterTimeline(lambda line: None)
+    now = timeline.now()
+    for on_the_way in (0.5, 0.0, 2.0):
+        timeline.heard(1000.0 + now - on_the_way)
+    assert timeline.of(1000.0 + now) == pytest.approx(now, abs=0.1)
+    assert timeline.at("1970-01-01T00:16:50+00:00") == pytest.approx(10, abs=0.1)
+
+
+def test_kinds_and_counts_survive_the_log() -> None:
+    reader = feed.Feed(ClusterTimeline(lambda line: None))
+    entries: list[dict[str, Any]] = [
+        {"what": "begin"},
+        {"what": "served", "kind": Kind.NEW, "pod": "", "began": 0.5},
+        {"what": "accepted", "job": "7", "pod": ""},
+        {"what": "end", "late": 0.1, "messages": {Kind.SSE: 3}, "streams_left_open": {}},
+    ]
+    for number, entry in enumerate(entries):
+        reader.take(json.dumps({"n": number, "at": 1.0, **entry}))
+    result = reader.result()
+    assert result.late == 0.1
+    assert result.ledger.messages == {Kind.SSE: 3}
+    assert [sample.kind for sample in result.ledger.samples] == [Kind.NEW]
+    assert result.ledger.samples[0].seconds == pytest.approx(0.5)
+    assert [found.id for found in result.ledger.jobs] == ["7"]
