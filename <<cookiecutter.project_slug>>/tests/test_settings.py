@@ -26,6 +26,15 @@ REFUSED = {
     "APP_LOG__LEVEL=loud": "APP_LOG__LEVEL='loud': Input should be 'debug', 'info', 'warning' or",
     "APP_LOG__FORMAT=xml": "APP_LOG__FORMAT='xml': Input should be 'auto', 'json' or 'console'",
     "APP_LOG__ACCESS=2": "APP_LOG__ACCESS='2': Input should be a valid boolean",
+#% if cookiecutter.leader_election == "yes"
+    "APP_LEADER_ELECTION__LEASE=A": "APP_LEADER_ELECTION__LEASE='A': String should match pattern",
+    "APP_LEADER_ELECTION__LEASE_SECONDS=2.5": "APP_LEADER_ELECTION__LEASE_SECONDS='2.5': Input",
+    "APP_LEADER_ELECTION__LEASE_SECONDS=10": "is not above APP_LEADER_ELECTION__RENEW_SECONDS=10:",
+    "APP_LEADER_ELECTION__RENEW_SECONDS=inf": "APP_LEADER_ELECTION__RENEW_SECONDS='inf': Input",
+    "APP_LEADER_ELECTION__RENEW_SECONDS=2.4": "above 1.2 times APP_LEADER_ELECTION__RETRY_SECONDS",
+    "APP_LEADER_ELECTION__RETRY_SECONDS=0": "APP_LEADER_ELECTION__RETRY_SECONDS='0': Input",
+    "APP_LEADER_ELECTION__FINISH_SECONDS=-1": "APP_LEADER_ELECTION__FINISH_SECONDS='-1': Input",
+#% endif
     "APP_EXAMPLES__FAULTS=x": "APP_EXAMPLES__FAULTS='x': Input should be a valid boolean",
     "APP_SHUTDOWN__FLOR_SECONDS=5": "did you mean APP_SHUTDOWN__FLOOR_SECONDS?",
     "APP_XYZZY=1": "APP_XYZZY is not a setting: `python -m app settings` lists them",

@@ -3,6 +3,10 @@
 from fastapi import FastAPI
 
 from app.api import examples
+#% if cookiecutter.leader_election == "yes"
+from app.components import lease
+#% endif
+from app.lifecycle.components import Component
 from app.lifecycle.service import Options, Service
 from app.lifecycle.stop import Times
 from app.observability import logging
@@ -28,7 +32,16 @@ def create_service(settings: Settings) -> Service:
         service.tasks.every(60, refresh, name="refresh", jitter=5)
     """
     app = create_app(settings)
-    service = Service(app, _options(settings), components=[])
+    components: list[Component] = []
+#% if cookiecutter.leader_election == "yes"
+    election = settings.leader_election
+    campaign = Component("lease", lambda: lease.campaign(service.tasks.leadership, election))
+    components.append(campaign)
+#% endif
+    service = Service(app, _options(settings), components=components)
+#% if cookiecutter.leader_election == "yes"
+    service.tasks.every(60, examples.take_stock, name="take stock", singleton=True)
+#% endif
     app.state.service = service
     stream = logging.configure(settings.log.level, settings.log.format, service.context)
     if settings.log.access:

@@ -120,6 +120,70 @@ class Log(Group):
     access: Annotated[bool, Field(description="Log a line per request; never for probes.")] = True
 
 
+#% if cookiecutter.leader_election == "yes"
+class LeaderElection(Group):
+    """Which pod runs the singletons: the one that holds the Lease."""
+
+    lease: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$",
+            description="Name of the Lease, in the pod's namespace.",
+        ),
+    ] = "<< cookiecutter.project_slug >>"
+    lease_seconds: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=3600,
+            description="Time after its last sign of life from which another pod may lead.",
+        ),
+    ] = 15
+    renew_seconds: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=3600,
+            allow_inf_nan=False,
+            description="Time without an answer after which a leader gives up and cancels its "
+            "singletons; they have until the lease is over to clean up.",
+        ),
+    ] = 10.0
+    retry_seconds: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=3600,
+            allow_inf_nan=False,
+            description="Time between two renewals, or two attempts; up to a fifth is added.",
+        ),
+    ] = 2.0
+    finish_seconds: Annotated[
+        Seconds,
+        Field(
+            description="Time that a singleton under way gets to finish at a stop, before it is "
+            "cancelled and the lease handed over."
+        ),
+    ] = 1.0
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "LeaderElection":
+        if self.lease_seconds <= self.renew_seconds:
+            raise ValueError(
+                f"LEASE_SECONDS={self.lease_seconds:g} is not above "
+                f"APP_LEADER_ELECTION__RENEW_SECONDS={self.renew_seconds:g}: "
+                "the time between the two is for singletons to clean up"
+            )
+        if self.renew_seconds <= 1.2 * self.retry_seconds:
+            raise ValueError(
+                f"RENEW_SECONDS={self.renew_seconds:g} is not above 1.2 times "
+                f"APP_LEADER_ELECTION__RETRY_SECONDS={self.retry_seconds:g}: "
+                "a leader has to get a second attempt"
+            )
+        return self
+
+
+#% endif
 class Examples(Group):
     """Switches of the example routes."""
 
@@ -165,6 +229,9 @@ class Settings(BaseSettings):
     shutdown: Shutdown = Field(default_factory=Shutdown)
     probes: Probes = Probes()
     log: Log = Log()
+#% if cookiecutter.leader_election == "yes"
+    leader_election: LeaderElection = LeaderElection()
+#% endif
     examples: Examples = Examples()
 
     @model_validator(mode="after")

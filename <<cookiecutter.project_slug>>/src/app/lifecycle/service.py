@@ -133,6 +133,9 @@ class Service:
             "tasks": self.tasks.names(),
             "task_failures": dict(self.tasks.failures),
             "checks": self.checks.results(),
+#% if cookiecutter.leader_election == "yes"
+            "leadership": self.tasks.leadership.status(),
+#% endif
         }
 
     def _open_ports(self) -> tuple[HttpServer, Management]:
