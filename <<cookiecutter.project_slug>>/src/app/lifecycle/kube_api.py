@@ -185,10 +185,10 @@ def explain(error: Exception) -> str:
         return "the API does not answer"
     if isinstance(error, ssl.SSLError):
         return f"the API's certificate: {error.reason or error}"
-    if isinstance(error, OSError):
-        return f"the API cannot be reached: {error.strerror or error}"
     if isinstance(error, http.client.HTTPException):
         return f"the API broke off its answer: {type(error).__name__}"
+    if isinstance(error, OSError):
+        return f"the API cannot be reached: {error.strerror or error}"
     return f"the API's answer makes no sense: {type(error).__name__}"
 
 

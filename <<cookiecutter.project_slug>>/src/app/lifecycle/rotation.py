@@ -82,6 +82,9 @@ class RotationWatch:
                     continue
                 if api is None:
                     self._lost(explain(error))
+                elif not isinstance(error, TimeoutError):
+                    # Until it broke the stream was there, and nothing had happened.
+                    self._last_heard = time.monotonic()
                 self._ended.wait(_delay(failures))
             finally:
                 if api is not None:
