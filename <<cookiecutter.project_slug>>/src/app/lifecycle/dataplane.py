@@ -18,7 +18,7 @@ from app.lifecycle.identity import POD_HEADER
 #: How sure to be that this pod would have answered if it still could have.
 SURE = 0.999
 #: Seconds over which the connections are spread, and the least and most between two of them.
-SPREAD, SHORTEST, LONGEST = 1.8, 0.02, 0.1
+SPREAD, SHORTEST, LONGEST = 1.2, 0.02, 0.1
 #: Most connections in a row that others answer, and most in all.
 MOST_IN_A_ROW, MOST = 200, 1000
 #: Seconds for one answer, and how many may be missing.
@@ -31,8 +31,8 @@ HEAD = 4096
 class Question:
     """What to ask. ``pods`` is between how many connections are spread, with this one."""
 
-    #: Seconds within which the first connection must have been answered.
-    FIRST: ClassVar[float] = 1.5
+    #: Seconds within which a connection must have been answered, or it is given up.
+    FIRST: ClassVar[float] = 2.0
 
     service: str
     host: str
