@@ -42,8 +42,8 @@ class Contenders:
             WORK=work,
             JOURNAL=str(self.folder / "journal"),
             **{
-                "ACCOUNT": str(self.folder),
-                "API": f"http://127.0.0.1:{self.server.port}",
+                "APP_KUBERNETES__CREDENTIALS": str(self.folder),
+                "APP_KUBERNETES__API": f"http://127.0.0.1:{self.server.port}",
                 "APP_LEADER_ELECTION__LEASE": "singletons",
                 "APP_LEADER_ELECTION__LEASE_SECONDS": str(LEASE),
                 "APP_LEADER_ELECTION__RENEW_SECONDS": str(RENEW),

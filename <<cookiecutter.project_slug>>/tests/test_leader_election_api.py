@@ -195,7 +195,7 @@ def test_as_in_a_pod_with_tls_and_a_token_that_changes(start: Start, tmp_path: P
     with lease_server(context) as server:
         pods = Contenders(start, tmp_path, server)
         cluster = {
-            "API": "",
+            "APP_KUBERNETES__API": "",
             "KUBERNETES_SERVICE_HOST": "127.0.0.1",
             "KUBERNETES_SERVICE_PORT": str(server.port),
         }

@@ -17,6 +17,9 @@ PREFIX = "APP_"
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
+_HOST = r"(\[[0-9a-fA-F:.]+\]|[-a-zA-Z0-9.]+)"
+_SERVICE = rf"[a-z0-9]([-a-z0-9]{{0,61}}[a-z0-9])?((={_HOST})?:[0-9]{{1,5}})?"
+
 
 def in_kubernetes() -> bool:
     """Whether the kubelet started this process: it sets this variable in every container."""
@@ -32,16 +35,24 @@ class Group(BaseModel):
 class Shutdown(Group):
     """How long a stop waits for what, in seconds."""
 
-    floor_seconds: Seconds = Field(
+    floor_seconds: Annotated[
+        Seconds,
+        Field(
+            description="Least time to go on serving after readiness went false: for routers that "
+            "are sure to be late, whatever the endpoint says."
+        ),
+    ] = 0.0
+    fallback_seconds: Seconds = Field(
         default_factory=lambda: 5.0 if in_kubernetes() else 0.0,
-        description="Least time to go on serving after readiness went false: for routers that are "
-        "sure to be late. 5 in Kubernetes, else 0.",
+        description="Time to go on serving where the pod's endpoint cannot be watched, in place of "
+        "the wait for it. 5 in Kubernetes, else 0.",
     )
     slack_seconds: Annotated[
         Seconds,
         Field(
-            description="Time to go on serving after the pod's endpoint was seen withdrawn: for "
-            "nodes that apply it after the API has it."
+            description="Time to go on serving after the pod's endpoint was seen withdrawn, and "
+            "after the pod last answered to itself at its Service's address: for nodes that "
+            "apply it later than the API and this node."
         ),
     ] = 2.0
     quiet_seconds: Annotated[
@@ -79,14 +90,42 @@ class Shutdown(Group):
     ] = 30.0
 
     @model_validator(mode="after")
-    def _limit_above_floor(self) -> "Shutdown":
-        if self.limit_seconds < self.floor_seconds:
-            raise ValueError(
-                f"LIMIT_SECONDS={self.limit_seconds:g} is below "
-                f"APP_SHUTDOWN__FLOOR_SECONDS={self.floor_seconds:g}: "
-                "raise the one or lower the other"
-            )
+    def _limit_above_what_it_limits(self) -> "Shutdown":
+        least = {"FLOOR": self.floor_seconds, "FALLBACK": self.fallback_seconds}
+        for name, seconds in least.items():
+            if self.limit_seconds < seconds:
+                raise ValueError(
+                    f"LIMIT_SECONDS={self.limit_seconds:g} is below "
+                    f"APP_SHUTDOWN__{name}_SECONDS={seconds:g}: raise the one or lower the other"
+                )
         return self
+
+
+class Kubernetes(Group):
+    """Where the pod asks, while it drains, whether connections are still sent to it."""
+
+    services: Annotated[
+        str,
+        Field(
+            pattern=rf"^({_SERVICE}( *, *{_SERVICE})*)?$",
+            description="Services that select this pod, with commas between: their EndpointSlices "
+            "are watched. One with a port, as in web:80, is asked too who answers at its address, "
+            "NAME.NAMESPACE.svc or, as in web=10.0.0.7:80, the one given. Empty: nothing is "
+            "watched.",
+        ),
+    ] = ""
+    api: Annotated[
+        str,
+        Field(
+            pattern=r"^(https?://\S+)?$",
+            description="Address of the API; empty: the one that Kubernetes tells the pod. Over "
+            "http, as to `kubectl proxy`, no token is sent.",
+        ),
+    ] = ""
+    credentials: Annotated[
+        str,
+        Field(min_length=1, description="Folder with token and ca.crt of the service account."),
+    ] = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 class Probes(Group):
@@ -102,7 +141,10 @@ class Probes(Group):
     ] = 2.0
     main_port: Annotated[
         bool,
-        Field(description="Answer /livez and /readyz on APP_PORT too, for balancers."),
+        Field(
+            description="Answer /livez and /readyz on APP_PORT too, for balancers and for the "
+            "question who answers at the Service's address."
+        ),
     ] = True
 
 
@@ -227,6 +269,7 @@ class Settings(BaseSettings):
         ),
     ] = 75
     shutdown: Shutdown = Field(default_factory=Shutdown)
+    kubernetes: Kubernetes = Kubernetes()
     probes: Probes = Probes()
     log: Log = Log()
 #% if cookiecutter.leader_election == "yes"

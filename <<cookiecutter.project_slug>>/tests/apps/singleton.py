@@ -1,8 +1,7 @@
 """A singleton that writes down when it runs, to a file that all pods of a test share.
 
 Each line is ``time pod word``, the time on the monotonic clock, which all
-processes of a machine share. WORK says how it behaves, ACCOUNT and API where
-the lease is.
+processes of a machine share. WORK says how it behaves.
 """
 
 import asyncio
@@ -11,14 +10,11 @@ import os
 import sys
 import time
 from contextlib import AbstractAsyncContextManager
-from functools import partial
-from pathlib import Path
 
 from fastapi import FastAPI
 
 from app import settings
 from app.components import lease
-from app.components.lease_api import in_cluster
 from app.lifecycle.components import Component
 from app.lifecycle.service import Service
 from tests.apps.runner import run
@@ -90,8 +86,7 @@ async def block(seconds: float) -> str:
 
 def campaign() -> AbstractAsyncContextManager[None]:
     leadership = app.state.service.tasks.leadership
-    connection = partial(in_cluster, Path(os.environ["ACCOUNT"]), os.environ["API"])
-    return lease.campaign(leadership, settings.load().leader_election, connection)
+    return lease.campaign(leadership, settings.load())
 
 
 def prepare(service: Service) -> None:

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import dataclasses
 import math
-import os
 import random
 import socket
 import time
@@ -21,6 +20,7 @@ import uuid
 import structlog
 
 from app.components.lease_api import ConflictError, LeaseApi, Record, ApiError, now
+from app.lifecycle.identity import Identity
 from app.lifecycle.leadership import Leadership
 from app.lifecycle.singletons import Clock
 from app.settings import LeaderElection
@@ -41,7 +41,7 @@ JITTER = 0.2
 
 def identity() -> str:
     """The pod's name, and something that is new in each of its processes."""
-    pod = os.environ.get("POD_NAME") or socket.gethostname()
+    pod = Identity.from_environment().pod or socket.gethostname()
     return f"{pod}_{uuid.uuid4().hex[:8]}"
 
 

@@ -2,37 +2,27 @@
 
 import asyncio
 import contextlib
-import os
-from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
 
 import structlog
 
 from app.components.candidate import BACKOFF, RELEASE, Candidate
-from app.components.lease_api import LeaseApi, ApiError, in_cluster, load_client
+from app.components.lease_api import ApiError, LeaseApi, load_client, now
 from app.lifecycle.leadership import Leadership
-from app.settings import LeaderElection
-
-if TYPE_CHECKING:
-    from kubernetes.aio.client import Configuration
+from app.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-Configure = Callable[[], "Configuration"]
-
 
 @contextlib.asynccontextmanager
-async def campaign(
-    leadership: Leadership, settings: LeaderElection, configure: Configure = in_cluster
-) -> AsyncIterator[None]:
+async def campaign(leadership: Leadership, settings: Settings) -> AsyncIterator[None]:
     """Try to lead from the service's start to its drain, and to go on leading.
 
-    ``configure`` says where the API is. Nothing that goes wrong here ends the
-    service: singletons do not run, and a line of the log says what is missing.
+    Nothing that goes wrong here ends the service: singletons do not run, and a
+    line of the log says what is missing.
     """
-    leadership.finish = settings.finish_seconds
-    election = asyncio.create_task(_elect(leadership, settings, configure), name="leader election")
+    leadership.finish = settings.leader_election.finish_seconds
+    election = asyncio.create_task(_elect(leadership, settings), name="leader election")
     try:
         yield
     finally:
@@ -42,14 +32,14 @@ async def campaign(
         await asyncio.wait({election})
 
 
-async def _elect(leadership: Leadership, settings: LeaderElection, configure: Configure) -> None:
+async def _elect(leadership: Leadership, settings: Settings) -> None:
     await leadership.started.wait()
     await load_client()
-    pause = settings.retry_seconds
+    pause = settings.leader_election.retry_seconds
     while not leadership.over.is_set():
         try:
-            async with LeaseApi(configure(), settings.lease, settings.renew_seconds / 2) as api:
-                await Candidate(leadership, settings, api).run()
+            async with LeaseApi(settings.leader_election, settings.kubernetes) as api:
+                await Candidate(leadership, settings.leader_election, api).run()
         except ApiError as error:
             leadership.explain(str(error))
         except Exception as error:
@@ -61,23 +51,18 @@ async def _elect(leadership: Leadership, settings: LeaderElection, configure: Co
         pause = min(BACKOFF, 2 * pause)
 
 
-async def leader_state(
-    settings: LeaderElection, configure: Configure = in_cluster
-) -> dict[str, object]:
-    """Who leads, as the API has it: for `whoami`, in a process of its own."""
-    state: dict[str, object] = {"lease": settings.lease}
+async def describe(settings: Settings, pod: str) -> str:
+    """Who leads, in the words of the API, told to ``pod``; for ``whoami``."""
     try:
-        await load_client()
-        async with LeaseApi(configure(), settings.lease, settings.renew_seconds / 2) as api:
+        async with LeaseApi(settings.leader_election, settings.kubernetes) as api:
             record = await api.read()
     except ApiError as error:
-        return state | {"missing": str(error)}
+        return f"unknown: {error}"
     if record is None or not record.holder:
-        return state | {"leader": "nobody"}
-    pod = record.holder.rpartition("_")[0] or record.holder
-    leads = pod == os.environ.get("POD_NAME")
-    state |= {"leader": pod, "leads": leads, "term": record.transitions}
-    if record.renewed is not None:
-        age = datetime.now(UTC) - record.renewed
-        state["renewed_seconds_ago"] = round(age.total_seconds(), 1)
-    return state
+        return f"nobody holds the Lease {settings.leader_election.lease}"
+    holder = record.holder.rpartition("_")[0] or record.holder
+    age = 0.0 if record.renewed is None else (now() - record.renewed).total_seconds()
+    return (
+        f"{'this pod' if holder == pod else holder} holds the Lease "
+        f"{settings.leader_election.lease}, renewed {age:.1f} s ago; changes: {record.transitions}"
+    )

@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from app.lifecycle.identity import Identity
 from app.lifecycle.latch import Latch
+from app.settings import Kubernetes, LeaderElection
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import Configuration
 
-#: Where the kubelet puts the service account of a pod.
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 #: Seconds after which a watch is begun anew.
 WATCH = 300
 
@@ -78,8 +79,8 @@ async def load_client() -> None:
     await loaded.wait()
 
 
-def in_cluster(account: Path = ACCOUNT, api: str = "") -> "Configuration":
-    """How a pod talks to the API, or to that at the address ``api``, without a token.
+def connection(settings: Kubernetes) -> "Configuration":
+    """How to talk to the API: as a pod does, or over http to ``settings.api`` without a token.
 
     The token is read anew every minute, for it changes. Raises ApiError where the
     pod has no service account, or is none.
@@ -88,44 +89,43 @@ def in_cluster(account: Path = ACCOUNT, api: str = "") -> "Configuration":
     from kubernetes.aio.config import ConfigException
     from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
-    if api:
-        return Configuration(host=api)
-    if "KUBERNETES_SERVICE_HOST" not in os.environ:
+    if settings.api.startswith("http:"):
+        return Configuration(host=settings.api)
+    if not settings.api and "KUBERNETES_SERVICE_HOST" not in os.environ:
         raise ApiError("this is not Kubernetes: KUBERNETES_SERVICE_HOST is not set")
-    if not (account / "token").exists():
-        raise ApiError(f"the pod has no token of a service account: {account}/token is missing")
+    token, ca = (Path(settings.credentials) / name for name in ("token", "ca.crt"))
+    if not token.exists():
+        raise ApiError(f"the pod has no token of a service account: {token} is missing")
+    given = urlsplit(settings.api)
+    address = {
+        "KUBERNETES_SERVICE_HOST": given.hostname,
+        "KUBERNETES_SERVICE_PORT": str(given.port or 443),
+    }
+    environment = address if settings.api else os.environ
     configuration = Configuration()
     try:
-        InClusterConfigLoader(str(account / "token"), str(account / "ca.crt")).load_and_set(
-            configuration
-        )
+        loader = InClusterConfigLoader(str(token), str(ca), environ=environment)
+        loader.load_and_set(configuration)
     except (ConfigException, OSError) as error:
-        raise ApiError(f"the service account in {account} cannot be used: {error}") from None
+        raise ApiError(f"the service account in {token.parent} cannot be used: {error}") from None
     return configuration
 
 
-def namespace(account: Path = ACCOUNT) -> str:
-    """The pod's namespace."""
-    if "POD_NAMESPACE" in os.environ:
-        return os.environ["POD_NAMESPACE"]
-    try:
-        return (account / "namespace").read_text("utf-8").strip()
-    except OSError:
-        return "default"
-
-
 class LeaseApi:
-    """One Lease. Every request ends within ``timeout`` seconds, but for the watch.
+    """One Lease. All methods raise ApiError, and those that write ConflictError.
 
-    All methods raise ApiError, and those that write ConflictError.
+    Every request but the watch ends within half the time in which a leader has to
+    renew: it gets a second attempt.
     """
 
-    def __init__(self, configuration: "Configuration", name: str, timeout: float) -> None:
+    def __init__(self, settings: LeaderElection, kubernetes: Kubernetes) -> None:
         from aiohttp import ClientError
         from kubernetes.aio import client
 
-        self.name, self.namespace = name, namespace()
-        self._timeout = float(timeout)
+        configuration = connection(kubernetes)
+        self.name = settings.lease
+        self.namespace = Identity.from_environment().namespace or "default"
+        self._timeout = settings.renew_seconds / 2
         self._models = client.models
         self._client = client.ApiClient(configuration)
         self._leases = client.CoordinationV1Api(self._client)
