@@ -3,6 +3,7 @@
 import shutil
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from tests.conftest import Start
 from tests.contenders import LEASE, RENEW, RETRY, Contenders
-from tests.harness import eventually
+from tests.harness import PROJECT, eventually
 from tests.lease_server import TOKEN, Json, LeaseServer, lease_server
 
 pytestmark = pytest.mark.slow  # reading the client takes each process a second or two
@@ -206,6 +207,26 @@ def test_as_in_a_pod_with_tls_and_a_token_that_changes(start: Start, tmp_path: P
         pods.runs("only", timeout=60)
         service.signal()
         service.ended()
+
+
+def test_whoami_says_who_leads(pods: Contenders, server: LeaseServer) -> None:
+    service = pods.pod("first", "short")
+
+    def said(pod: str) -> str:
+        asked = [sys.executable, "-m", "app", "whoami"]
+        known = {**service.environment, "POD_NAME": pod}
+        done = subprocess.run(
+            asked, cwd=PROJECT, env=known, capture_output=True, text=True, check=True
+        )
+        (line,) = [line for line in done.stdout.splitlines() if line.startswith("leader")]
+        return line
+
+    pods.runs("first")
+    assert said("first").startswith("leader    this pod holds the Lease singletons, renewed")
+    assert said("second").startswith("leader    first holds the Lease singletons, renewed")
+    service.signal()
+    service.ended()
+    assert said("first") == "leader    nobody holds the Lease singletons"
 
 
 def test_outside_kubernetes_nobody_leads(start: Start, tmp_path: Path) -> None:
