@@ -19,7 +19,7 @@ import uuid
 
 import structlog
 
-from app.components.lease_api import ConflictError, LeaseApi, Record, ApiError, now
+from app.components.lease_api import ApiError, ConflictError, LeaseApi, Record, now
 from app.lifecycle.identity import Identity
 from app.lifecycle.leadership import Leadership
 from app.lifecycle.singletons import Clock

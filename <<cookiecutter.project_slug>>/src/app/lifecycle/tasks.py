@@ -34,14 +34,14 @@ class Tasks:
         self._running: set[asyncio.Task[Any]] = set()
         self._rounds: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
         self._started = False
-        #: How many times work of a name raised.
-        self.failures: Counter[str] = Counter()
-        self.finished = 0
-        self.cut: list[str] = []
 #% if cookiecutter.leader_election == "yes"
         #: Who may run singletons.
         self.leadership = Leadership()
 #% endif
+        #: How many times work of a name raised.
+        self.failures: Counter[str] = Counter()
+        self.finished = 0
+        self.cut: list[str] = []
 
     def spawn(self, work: Coroutine[Any, Any, object], *, name: str) -> asyncio.Task[None]:
         """Run ``work`` in the background of the running event loop.
@@ -65,18 +65,18 @@ class Tasks:
     ) -> None:
         """Call ``work`` every ``seconds``, up to ``jitter`` seconds later each time.
 
+#% if cookiecutter.leader_election == "yes"
+        A ``singleton`` runs in one pod at a time: a round that is due while this one
+        does not lead is left out. When the leadership ends, so does the round: it is
+        cancelled, and no step of it is made once another pod may lead. At a stop it
+        gets APP_LEADER_ELECTION__FINISH_SECONDS.
+
+#% endif
         The first round comes after one interval. Rounds never overlap: one that
         takes longer than the interval delays the next. No round starts once the
         service drains; the running one may finish. May be called before the
         service runs. Raises ValueError when ``seconds`` is not above 0, ``jitter``
         is negative, or the name is taken.
-#% if cookiecutter.leader_election == "yes"
-
-        A ``singleton`` runs in one pod at a time: a round that is due while this one
-        does not lead is left out. When the leadership ends, so does the round: it is
-        cancelled, and no step of it is made once another pod may lead. At a stop it
-        gets APP_LEADER_ELECTION__FINISH_SECONDS.
-#% endif
         """
         if seconds <= 0 or jitter < 0:
             raise ValueError(f"task {name!r}: every needs seconds above 0 and jitter from 0")
