@@ -164,6 +164,7 @@ class KubeApi:
             if size > LARGEST:
                 raise ApiError(f"the answer is larger than {LARGEST:,} bytes")
             self._be_patient(self._left())
+        response.close()  # Python before 3.13 takes no further request otherwise
         return b"".join(parts)
 
     def _lines(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
@@ -175,6 +176,7 @@ class KubeApi:
             yield from filter(bytes.strip, lines)
             if len(rest) > LARGEST:
                 raise ApiError(f"a line of the stream is longer than {LARGEST:,} bytes")
+        response.close()
 
 
 def explain(error: Exception) -> str:
