@@ -10,6 +10,9 @@ A stop, in the order in which it happens::
                         last arrival + quiet))
     rotation            meanwhile: has the API withdrawn the endpoint (endpoint, kube_api), and who
                         answers at the Service's address (dataplane)?
+#% if cookiecutter.leader_election == "yes"
+    leadership          singletons end, then another pod may lead; singletons sees to the former
+#% endif
     streams             SSE and WebSocket clients are told, spread over a few seconds
     server              STOPPING: listener closed, stragglers cancelled
     tasks, components   ended in this order, each within its budget
