@@ -40,6 +40,9 @@ class LeaseServer:
         self.holders: list[tuple[float, str]] = []
         #: Verb → status code with which it is refused; "*" for all.
         self.refuse: dict[str, int] = {}
+        #: Pod → seconds after which it hears that its update was made; those below are not made.
+        self.late: dict[str, float] = {}
+        self.unheard: set[str] = set()
         #: Set while answers are given.
         self.answering = threading.Event()
         self.answering.set()
@@ -208,7 +211,12 @@ class _Handler(BaseHTTPRequestHandler):
             return 201, self.leases.create(namespace, body)
         if verb == "update" and body["metadata"]["name"] != name:
             raise RefusedError(400)
-        return 200, self.leases.update((namespace, name), body, merge=verb == "patch")
+        pod = body.get("spec", {}).get("holderIdentity", "").partition("_")[0]
+        if pod in self.leases.unheard:
+            time.sleep(60)
+        made = self.leases.update((namespace, name), body, merge=verb == "patch")
+        time.sleep(self.leases.late.get(pod, 0))
+        return 200, made
 
     def _watch(self, namespace: str, query: dict[str, str]) -> None:
         """A Role can name the Lease for ``watch`` only where the selector does so too."""

@@ -59,6 +59,19 @@ def test_a_leader_that_cannot_renew_ends_its_work_before_others_may_lead(
         assert not service.report["components"]["lease"] > 4
 
 
+def test_the_lease_counts_from_before_the_request(pods: Contenders, server: LeaseServer) -> None:
+    """The others hear of a renewal before its answer reaches the leader."""
+    first, _ = pods.pair("tidy", TIDY=str(0.8 * (LEASE - RENEW)))
+    server.late["first"] = 0.9 * RENEW / 2
+    since = time.monotonic()
+    eventually(lambda: server.verbs(since).count("update") >= 2, "a renewal with a late answer")
+    server.unheard.add("first")
+    first.logged("singleton cut off")
+    pods.runs("second")
+    assert pods.notes("first", "end")
+    pods.ran_alone()
+
+
 def test_an_interruption_shorter_than_the_lease_changes_nothing(
     pods: Contenders, server: LeaseServer
 ) -> None:

@@ -69,7 +69,7 @@ async def tidy() -> None:
     try:
         await asyncio.sleep(3600)
     finally:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(float(os.environ.get("TIDY", "0.3")))
         note("end")
 
 

@@ -26,17 +26,20 @@ async def campaign(leadership: Leadership, settings: Settings) -> AsyncIterator[
     try:
         yield
     finally:
-        if leadership.over.is_set():
+        if leadership.over.is_set() and not election.done():  # the lease is being handed back
             await asyncio.wait({election}, timeout=RELEASE)
         election.cancel()
-        await asyncio.wait({election})
 
 
 async def _elect(leadership: Leadership, settings: Settings) -> None:
     await leadership.started.wait()
-    await load_client()
+    loading = asyncio.create_task(load_client())
+    draining = asyncio.create_task(leadership.draining.wait())
+    await asyncio.wait({loading, draining}, return_when=asyncio.FIRST_COMPLETED)
+    draining.cancel()
+    loading.cancel()
     pause = settings.leader_election.retry_seconds
-    while not leadership.over.is_set():
+    while not leadership.draining.is_set():
         try:
             async with LeaseApi(settings.leader_election, settings.kubernetes) as api:
                 await Candidate(leadership, settings.leader_election, api).run()
@@ -47,7 +50,7 @@ async def _elect(leadership: Leadership, settings: Settings) -> None:
             log.exception("the leader election failed")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause):
-                await leadership.over.wait()
+                await leadership.draining.wait()
         pause = min(BACKOFF, 2 * pause)
 
 
