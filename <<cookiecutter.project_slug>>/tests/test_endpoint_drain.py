@@ -11,7 +11,7 @@ from tests.harness import Service, eventually
 from tests.kube import KubeApi, endpoint, endpoint_slice, serving
 
 #: Seconds; what nobody waits for is far from all that somebody does.
-SLACK, FALLBACK, LIMIT = 0.3, 1.2, 12.0
+SLACK, FALLBACK, LIMIT = 0.3, 0.8, 12.0
 #: How late a busy machine may be.
 LATE = 2.5
 OTHERS = (endpoint("web-2"), endpoint("web-3"))
@@ -143,15 +143,15 @@ def test_eviction_the_endpoint_follows_by_the_probe(pod: Start, api: KubeApi) ->
 def test_an_api_that_fails_from_the_beginning(
     pod: Start, api: KubeApi, fault: str, why: str
 ) -> None:
-    service = pod(APP_SHUTDOWN__FALLBACK_SECONDS="2.5")
+    service = pod()
     api.fail(fault)
     service.signal()
     assert service.ended() == 0
-    assert 2.5 <= service.report["seconds"]["draining"] < 2.5 + LATE
+    assert FALLBACK <= service.report["seconds"]["draining"] < FALLBACK + LATE
     assert service.report["decided_by"] == "fallback"
     (said,) = complaints(service)
     assert why in said
-    assert said.endswith("the fallback of 2.5 s takes its place")
+    assert said.endswith(f"the fallback of {FALLBACK:g} s takes its place")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_what_is_missing_is_said(pod: Start, settings: dict[str, str], why: str)
     assert why in said
 
 
-@pytest.mark.parametrize("fallback", ["0", "1.2"])
+@pytest.mark.parametrize("fallback", ["0", "0.8"])
 def test_without_services_nothing_is_watched(pod: Start, api: KubeApi, fallback: str) -> None:
     service = pod(APP_KUBERNETES__SERVICES="", APP_SHUTDOWN__FALLBACK_SECONDS=fallback)
     service.signal()

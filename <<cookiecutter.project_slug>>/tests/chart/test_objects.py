@@ -222,7 +222,7 @@ def test_by_default_a_pod_may_ask_for_names_the_api_and_its_like(helm: Helm) -> 
 
 
 def test_pods_may_ask_each_other_where_others_may_not(helm: Helm) -> None:
-    values = {"networkPolicy": {"from": [{"namespaceSelector": {}}]}}
+    values: Any = {"networkPolicy": {"from": [{"namespaceSelector": {}}]}}
     for more, asks in (({}, True), ({"behind": "aws-alb"}, False)):
         objects = helm.render({**values, **more})
         selector = objects.one("Service")["spec"]["selector"]
