@@ -34,7 +34,7 @@ REFUSED = {
     "APP_LOG__FORMAT=xml": "APP_LOG__FORMAT='xml': Input should be 'auto', 'json' or 'console'",
     "APP_LOG__ACCESS=2": "APP_LOG__ACCESS='2': Input should be a valid boolean",
 #% if cookiecutter.leader_election == "yes"
-    "APP_LEADER_ELECTION__LEASE=A": "APP_LEADER_ELECTION__LEASE='A': String should match pattern",
+    "APP_LEADER_ELECTION__LEASE=A": "APP_LEADER_ELECTION__LEASE='A': should be like web",
     "APP_LEADER_ELECTION__LEASE_SECONDS=2.5": "APP_LEADER_ELECTION__LEASE_SECONDS='2.5': Input",
     "APP_LEADER_ELECTION__LEASE_SECONDS=10": "is not above APP_LEADER_ELECTION__RENEW_SECONDS=10:",
     "APP_LEADER_ELECTION__RENEW_SECONDS=inf": "APP_LEADER_ELECTION__RENEW_SECONDS='inf': Input",

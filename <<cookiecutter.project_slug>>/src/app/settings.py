@@ -188,10 +188,8 @@ class LeaderElection(Group):
 
     lease: Annotated[
         str,
-        Field(
-            pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$",
-            description="Name of the Lease, in the pod's namespace.",
-        ),
+        _matches(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", "web"),
+        Field(min_length=1, description="Name of the Lease, in the pod's namespace."),
     ] = "<< cookiecutter.project_slug >>"
     lease_seconds: Annotated[
         int,
