@@ -2,16 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 
 import pytest
+import uvloop
 
 from app.lifecycle.leadership import Leadership
 from app.lifecycle.phase import Lifecycle
 from app.lifecycle.singletons import CLEAN_UP
 
 Work = Callable[[], Awaitable[object]]
+
+
+def on_the_loop_of_the_service(scenario: Coroutine[object, object, None]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario)
 
 
 @asynccontextmanager
@@ -32,6 +38,13 @@ async def started(leadership: Leadership, work: Work) -> "asyncio.Task[bool]":
     return task
 
 
+async def blocking() -> None:
+    """Has its turn before that of the singleton, for it began earlier."""
+    for _ in range(100):
+        await asyncio.sleep(0)
+    time.sleep(0.5)  # noqa: ASYNC251
+
+
 def test_a_step_that_is_due_behind_one_that_blocks_is_not_made() -> None:
     """No timer gets a turn between the two: only the clock can tell."""
     steps: list[float] = []
@@ -44,17 +57,17 @@ def test_a_step_that_is_due_behind_one_that_blocks_is_not_made() -> None:
     async def scenario() -> None:
         async with term(0.2, 0.3) as leadership:
             end = leadership.end
-            running = await started(leadership, busy)
-            time.sleep(0.5)  # noqa: ASYNC251
-            assert await running is False
+            ahead = asyncio.create_task(blocking())
+            assert await leadership.run("work", busy) is False
             assert max(steps) < end
             assert leadership.cut == {"work": 1}
+            await ahead
 
-    asyncio.run(scenario())
+    on_the_loop_of_the_service(scenario())
 
 
 def test_a_round_that_is_told_late_is_told_once() -> None:
-    """The timer that comes after the clock was asked does not cut the clean-up short."""
+    """Neither the timer that comes after the clock nor anything else cuts the clean-up short."""
     cleaned_up = False
 
     async def work() -> None:
@@ -68,11 +81,11 @@ def test_a_round_that_is_told_late_is_told_once() -> None:
 
     async def scenario() -> None:
         async with term(0.2, 0.3) as leadership:
-            running = await started(leadership, work)
-            time.sleep(0.5)  # noqa: ASYNC251
-            assert await running is False
+            ahead = asyncio.create_task(blocking())
+            assert await leadership.run("work", work) is False
+            await ahead
 
-    asyncio.run(scenario())
+    on_the_loop_of_the_service(scenario())
     assert cleaned_up
 
 
@@ -85,7 +98,7 @@ def test_a_renewal_moves_the_end() -> None:
             assert await running is True
             assert leadership.leads
 
-    asyncio.run(scenario())
+    on_the_loop_of_the_service(scenario())
 
 
 def test_an_answer_that_comes_too_late_is_none() -> None:
@@ -96,7 +109,7 @@ def test_an_answer_that_comes_too_late_is_none() -> None:
             assert not leadership.leads
             assert await running is False
 
-    asyncio.run(scenario())
+    on_the_loop_of_the_service(scenario())
 
 
 def test_nothing_runs_while_another_leads() -> None:
@@ -113,7 +126,7 @@ def test_nothing_runs_while_another_leads() -> None:
             leads.lose("another pod has it", another_leads=True)
             assert await leads.run("work", work) is True
 
-    asyncio.run(scenario())
+    on_the_loop_of_the_service(scenario())
     assert not ran
 
 
@@ -139,7 +152,7 @@ def test_what_the_work_raises_and_awaits_comes_through() -> None:
             assert await running is True
             assert leadership.cut == {}
 
-    asyncio.run(scenario())
+    on_the_loop_of_the_service(scenario())
 
 
 def test_its_task_may_be_cancelled_by_others() -> None:
@@ -159,5 +172,5 @@ def test_its_task_may_be_cancelled_by_others() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await running
 
-    asyncio.run(scenario())
+    on_the_loop_of_the_service(scenario())
     assert ended

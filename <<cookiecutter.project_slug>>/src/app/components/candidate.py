@@ -118,6 +118,8 @@ class Candidate:
         finally:
             watching.cancel()
             await asyncio.wait({watching})
+        if not watching.cancelled():
+            watching.result()
         await self._sleep(random.uniform(0, COURTESY))
 
     async def _watch(self) -> None:

@@ -131,7 +131,7 @@ class LeaseApi:
         self._leases = client.CoordinationV1Api(self._client)
         self._host = f"the API at {configuration.host}"
         self._failure = client.ApiException
-        self._silence = (ClientError, TimeoutError, OSError)
+        self._broken = (ClientError, OSError)
         #: As it was last read or written: the next write depends on its version.
         self._lease: Any = None
 
@@ -215,8 +215,10 @@ class LeaseApi:
                 case _, 401:
                     raise ApiError(f"{self._host} does not accept the token") from None
             raise ApiError(f"{self._host} answers {error.status} to {verb} {lease}") from None
-        except self._silence as error:
-            raise ApiError(f"{self._host} does not answer: {type(error).__name__}") from None
+        except TimeoutError:
+            raise ApiError(f"{self._host} does not answer in time") from None
+        except self._broken:
+            raise ApiError(f"{self._host} cannot be reached") from None
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise ApiError(f"{self._host} answers what is no Lease: {error}") from None
 

@@ -119,7 +119,9 @@ class Leadership:
     def explain(self, missing: str) -> None:
         """This pod cannot lead, or cannot know who does; the reason is logged once."""
         if missing != self.missing:
-            log.warning("leader election does not work; singletons do not run", missing=missing)
+            log.warning(
+                "leader election does not work; this pod runs no singletons", missing=missing
+            )
         self.missing, self._complained = missing, True
 
     # -- for the tasks ------------------------------------------------------------------
@@ -137,13 +139,12 @@ class Leadership:
 
         round_ = Round(name, coroutine(), self, self._guard, self._clock)
         self._rounds.add(round_)
+        round_.task.add_done_callback(lambda _: self._rounds.discard(round_))
         try:
             await asyncio.wait({round_.task})
         except asyncio.CancelledError as error:
             round_.tell(str(error), self._clock() + CLEAN_UP)
             raise
-        finally:
-            self._rounds.discard(round_)
         if not (round_.task.cancelled() and round_.reason):
             round_.task.result()
             return True
@@ -170,7 +171,7 @@ class Leadership:
         await lifecycle.wait(Phase.DRAINING)
         self.draining.set()
         await lifecycle.hurried.or_done([one.task for one in self._rounds], self.finish)
-        for round_ in self._rounds:
+        for round_ in tuple(self._rounds):
             round_.tell(f"the service stops: {lifecycle.reason}", self._clock() + CLEAN_UP)
         if self._rounds:
             await asyncio.wait([one.task for one in self._rounds])

@@ -78,14 +78,19 @@ class Round:
             self.task.cancel(reason)
 
     def _abandon(self) -> None:
-        self.abandoned = not self.task.done()
+        left = self._until - self._clock()
+        if left > 0:  # timers may be early
+            self._timer = asyncio.get_running_loop().call_later(left, self._abandon)
+            return
+        self.abandoned = True
         self.task.cancel(self.reason)
 
     def _forget(self, _task: "asyncio.Task[None]") -> None:
         self._guard.remove(self)
         if self._timer is not None:
             self._timer.cancel()
-        self._work.close()  # in case it was cancelled before its first step
+        with contextlib.suppress(RuntimeError):
+            self._work.close()  # in case it was cancelled before its first step
 
     async def _live(self) -> None:
         await self
