@@ -101,7 +101,7 @@ class KubeApi:
             }
 
     def events(self, services: list[str], since: int, seconds: float) -> Iterator[Json]:
-        """What happens from ``since`` on, for so long."""
+        """What happens from ``since`` on, for so long, or until the API is told to fail."""
         deadline = time.monotonic() + seconds
         while True:
             with self._changed:
@@ -116,6 +116,8 @@ class KubeApi:
                     lambda seen=since: self._version > seen or bool(self.fault),  # type: ignore[misc]
                     min(left, self.bookmarks or left),
                 )
+                if self.fault:
+                    return
                 if self.bookmarks:
                     bookmark = {"metadata": {"resourceVersion": str(self._version)}}
                     yield {"type": "BOOKMARK", "object": bookmark}

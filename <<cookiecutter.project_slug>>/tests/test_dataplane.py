@@ -65,15 +65,20 @@ def test_others_answer(others: list[int]) -> None:
 
 def test_this_pod_answers_for_a_while(others: list[int]) -> None:
     with another_pod("web-1") as me, service_address(me, *others) as address:
-        later = threading.Timer(1.0, lambda: setattr(address, "pods", tuple(others)))
-        later.start()
+        connections: list[int] = []
+
+        def leave() -> None:
+            address.pods = tuple(others)
+            connections.append(address.connections)
+
+        threading.Timer(1.0, leave).start()
         began = time.monotonic()
         sentence, own, until = asked(address.port)
-        took = time.monotonic() - began
+        after = address.connections - connections[0]
     assert sentence.startswith("Service web leads to other pods: 18 connections in a row, after ")
     assert own
     assert max(own) - began < 1.5
-    assert took >= 1.5, "a whole row after its last answer"
+    assert 18 - 2 <= after <= 18, "a whole row after its last answer"
     assert max(until) > max(own)
 
 

@@ -222,7 +222,7 @@ def test_an_api_that_falls_silent(pod: Start, api: KubeApi, fault: str) -> None:
 
 @pytest.mark.parametrize("fault", ["gone", "gone-event", "cut", "noise", "short"])
 def test_a_watch_that_fails_is_begun_anew(pod: Start, api: KubeApi, fault: str) -> None:
-    service = pod()
+    service = pod(APP_SHUTDOWN__SLACK_SECONDS="1.5")
     service.signal()
     watched(api)
     api.fail(fault)
@@ -232,7 +232,7 @@ def test_a_watch_that_fails_is_begun_anew(pod: Start, api: KubeApi, fault: str) 
     assert service.ended() == 0
     assert service.report["decided_by"] == "endpoint gone + slack"
     assert complaints(service) == []
-    assert len(api.asked) < 40, "with pauses between"
+    assert len(api.asked) < 30, "with pauses between"
 
 
 def test_an_api_that_comes_back_is_believed(pod: Start, api: KubeApi) -> None:

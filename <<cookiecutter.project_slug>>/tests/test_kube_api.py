@@ -143,6 +143,7 @@ def test_a_watch_that_fails(
 ) -> None:
     asked = client(api.url)
     list(asked.slices())
+    began = time.monotonic()
     if under_way:
         api.put(endpoint_slice())
     else:
@@ -152,6 +153,7 @@ def test_a_watch_that_fails(
             api.fail(fault)
     assert words in explain(failed.value)
     assert getattr(failed.value, "status", 0) == status
+    assert time.monotonic() - began < 5
 
 
 def test_a_server_that_takes_no_connections(client: Client, quick: None) -> None:

@@ -1,0 +1,1 @@
+"""The clients: what they send, what they get, what they lose."""

@@ -1,0 +1,1 @@
+"""A cluster of local processes: nothing to install, no root."""

@@ -1,0 +1,218 @@
+"""A release in a cluster of processes: what the API server would be asked for."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from drill.backend import LoadResult, Patch
+from drill.errors import DrillError
+from drill.load.client import CLOSE, Connection
+from drill.load.loss import Lost
+from drill.local.addresses import Place, places
+from drill.local.api import SliceApi
+from drill.local.clients import Clients
+from drill.local.containers import Container
+from drill.local.deployment import Deployment
+from drill.local.disruption import Budget, evict
+from drill.local.endpoints import EndpointTable
+from drill.local.kubelet import Pod
+from drill.local.manifests import Manifests, Rendered
+from drill.local.nodes import Nodes
+from drill.local.processes import Processes
+from drill.local.replicasets import ReplicaSet
+from drill.local.slices import Service
+from drill.plan import Plan
+from drill.record import Change, PodRecord
+from drill.timeline import Timeline
+
+#: A release whose pods are not ready by then is not going to be.
+INSTALL_SECONDS = 60.0
+
+
+class LocalCluster:
+    """See ``drill.backend.Cluster``."""
+
+    def __init__(self, plan: Plan, folder: Path, timeline: Timeline) -> None:
+        self.timeline = timeline
+        self.records: list[PodRecord] = []
+        self.table = EndpointTable(plan.propagation, timeline.now)
+        self._plan = plan
+        self._logs = folder
+        self._manifests = Manifests(plan)
+        self._places = places()
+        self._nodes = Nodes()
+
+    @property
+    def changes(self) -> list[Change]:
+        return self.table.changes
+
+    async def __aenter__(self) -> Self:
+        self._place = next(self._places)
+        installed = await self._render()
+        self.workload = installed.workload
+        self._budget = Budget.read(installed.release.all("PodDisruptionBudget"))
+        async with AsyncExitStack() as stack:
+            stack.enter_context(one_error())
+            # Short, for the paths of sockets have to be.
+            self._volumes = Path(tempfile.mkdtemp(prefix="pods-"))
+            stack.callback(shutil.rmtree, self._volumes, ignore_errors=True)
+            self._processes = await stack.enter_async_context(Processes())
+            services = [Service.read(found) for found in installed.release.all("Service")]
+            self._api = await stack.enter_async_context(SliceApi(services))
+            stack.callback(self.table.subscribe(self._tell_api))
+            self._tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            self._deployment = Deployment(self.workload, self._plan.replicas, self._create)
+            self._controller = self._tasks.create_task(self._deployment.run())
+            self._clients = Clients(self._plan, self.table, self.timeline, self._tasks)
+            await self._installed()
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        async with self._stack:  # kills what is left
+            if error is not None:
+                raise error
+            self._deployment.end()
+            await asyncio.gather(*[pod.gone.wait() for pod in self._deployment.pods])
+            self._controller.cancel()
+
+    def pods(self) -> Sequence[PodRecord]:
+        return [pod.record for pod in self._deployment.pods if not pod.stopping.is_set()]
+
+    async def update(self, patch: Patch) -> None:
+        patches = (*self._deployment.patches, patch)
+        self._deployment.update(patches, (await self._render(patches)).workload)
+
+    async def roll_back(self) -> None:
+        patches = self._deployment.previous_patches
+        self._deployment.roll_back((await self._render(patches)).workload)
+
+    async def rolled_out(self) -> None:
+        if not await self._deployment.rolled_out():
+            raise self._complaint("the rollout made no progress in time")
+
+    def is_rolled_out(self) -> bool:
+        return self._deployment.complete
+
+    async def scale(self, replicas: int) -> None:
+        self._deployment.scale(replicas)
+
+    async def crash(self, pod: PodRecord) -> None:
+        await self._pod(pod).crash()
+
+    async def evict(self, pod: PodRecord) -> None:
+        self._pod(pod).evict()
+
+    async def drain(self, node: str) -> None:
+        def allowed(pod: Pod) -> bool:
+            return self._budget.allows(pod, self._deployment.pods, self._deployment.replicas)
+
+        self._nodes.cordoned.add(node)
+        pods = [pod for pod in self._deployment.pods if pod.active and pod.record.node == node]
+        await asyncio.gather(*[evict(pod, allowed) for pod in pods])
+
+    async def get(self, pod: PodRecord, target: str) -> int:
+        """The status, or 0 where there was no answer."""
+        port = self.table.current[pod.name].port
+        try:
+            connection = await Connection.open(pod.address, port)
+            try:
+                return (await connection.request("GET", target, headers=CLOSE)).head.status
+            finally:
+                connection.close()
+        except Lost:
+            return 0
+
+    async def settled(self) -> None:
+        within = self.workload.template.grace + self.workload.progress_deadline
+        if not await self._deployment.until(lambda: self._deployment.settled, within):
+            raise self._complaint(f"pods still start or stop after {within:g} s")
+        await self._clients_know()
+
+    async def start_load(self) -> None:
+        self._clients.start()
+
+    async def stop_load(self) -> LoadResult:
+        return await self._clients.stop()
+
+    async def _render(
+        self, patches: tuple[Patch, ...] = (), place: Place | None = None
+    ) -> Rendered:
+        return await asyncio.to_thread(self._manifests.render, place or self._place, patches)
+
+    async def _installed(self) -> None:
+        """Returns when all pods are available; one that exits before has failed."""
+
+        def decided() -> bool:
+            pods = self._deployment.pods
+            return self._deployment.complete or any(p.record.exit_code is not None for p in pods)
+
+        await self._deployment.until(decided, INSTALL_SECONDS + self.workload.min_ready)
+        if not self._deployment.complete:
+            raise self._complaint(f"the release was not ready within {INSTALL_SECONDS:g} s")
+        await self._clients_know()
+
+    async def _clients_know(self) -> None:
+        await asyncio.sleep(self.table.settled_at - self.timeline.now())
+
+    def _create(self, replica_set: ReplicaSet) -> Pod:
+        """A pod with a name, a node and a place, on its way to be started."""
+        name, place = replica_set.next_name, next(self._places)
+        there = [(p.record.node, p.record.revision) for p in self._deployment.pods if p.active]
+        node = self._nodes.choose(replica_set.revision, there)
+        log = self._logs / f"{name}.log"
+        record = PodRecord(name, replica_set.revision, node, place.host, log)
+        self.records.append(record)
+        pod = Pod(record, self.table, self.timeline, self._deployment.poke)
+
+        async def make() -> tuple[Container, int]:
+            rendered = await self._render(replica_set.patches, place)
+            folder = self._volumes / name
+            variables = {**self._api.variables, **self._plan.environment}
+            return Container(rendered, record, folder, self._processes, variables), rendered.port
+
+        self._tasks.create_task(pod.run(make), name=f"pod {name}")
+        return pod
+
+    def _tell_api(self, change: Change) -> None:
+        node = next((r.node for r in self.records if r.name == change.pod), "")
+        self._api.publish(change.pod, change.endpoint, node)
+
+    def _pod(self, record: PodRecord) -> Pod:
+        return next(pod for pod in self._deployment.pods if pod.record is record)
+
+    def _complaint(self, what: str) -> DrillError:
+        """Why a pod is not ready, with its log; ``what`` when it is not a pod's fault."""
+        pods = [pod for pod in self._deployment.pods if pod.active and pod.ready_since is None]
+        if not pods:
+            return DrillError(f"{what}.")
+        pod = max(pods, key=lambda pod: pod.record.exit_code is not None)
+        return DrillError(pod.complaint, log=pod.record.log)
+
+
+@contextmanager
+def one_error() -> Iterator[None]:
+    """The errors of several tasks as one: that which says what is wrong with the drill."""
+    try:
+        yield
+    except ExceptionGroup as group:
+        errors = list(leaves(group))
+        raise next((e for e in errors if isinstance(e, DrillError)), errors[0]) from None
+
+
+def leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
+    for error in group.exceptions:
+        if isinstance(error, ExceptionGroup):
+            yield from leaves(error)
+        else:
+            yield error

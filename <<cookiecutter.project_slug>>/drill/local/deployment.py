@@ -1,0 +1,189 @@
+"""The Deployment controller.
+
+The rules are those of "Deployments" in Kubernetes' documents and of
+``pkg/controller/deployment/rolling.go``. A scaling in the middle of an update
+is not spread over the ReplicaSets in proportion.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from drill.backend import Patch
+from drill.chart.workload import Workload
+from drill.errors import DrillError
+from drill.local.kubelet import Pod
+from drill.local.replicasets import ReplicaSet
+
+
+class Deployment:
+    """Keeps the pods as they should be, as long as ``run`` does.
+
+    ``poke`` has to be called at every change of a pod.
+    """
+
+    def __init__(
+        self, workload: Workload, replicas: int, create: Callable[[ReplicaSet], Pod]
+    ) -> None:
+        self.replicas = replicas
+        self._workload = workload
+        self._create = create
+        self._sets = [ReplicaSet(1, ())]
+        self._wanted = self._sets[0]
+        self._before: list[ReplicaSet] = []
+        self._ended = False
+        self._poked = asyncio.Event()
+        self._synced = asyncio.Event()
+        self._progress = (0, 0, 0)
+        self._progressed_at = time.monotonic()
+
+    @property
+    def pods(self) -> list[Pod]:
+        """All there ever were, oldest first."""
+        pods = [pod for one in self._sets for pod in one.pods]
+        return sorted(pods, key=lambda pod: pod.created_at)
+
+    @property
+    def patches(self) -> tuple[Patch, ...]:
+        """What makes the wanted revision of the Deployment as it was installed."""
+        return self._wanted.patches
+
+    @property
+    def previous_patches(self) -> tuple[Patch, ...]:
+        if not self._before:
+            raise DrillError("there is no revision to roll back to.")
+        return self._before[-1].patches
+
+    @property
+    def complete(self) -> bool:
+        """All pods that are not being deleted are wanted and available (DeploymentComplete)."""
+        available = self._wanted.available(self._workload.min_ready)
+        active = sum(len(one.active) for one in self._sets)
+        return self.replicas == len(self._wanted.active) == active == available
+
+    @property
+    def settled(self) -> bool:
+        """All pods are wanted, ready and not about to end, or gone."""
+        left = [pod for pod in self.pods if not pod.gone.is_set()]
+        ready = [pod for pod in left if pod.ready_since is not None and not pod.stopping.is_set()]
+        return self.replicas == len(self._wanted.active) == len(ready) == len(left)
+
+    def update(self, patches: tuple[Patch, ...], workload: Workload) -> None:
+        """A new revision."""
+        self._before.append(self._wanted)
+        self._want(ReplicaSet(len(self._sets) + 1, patches), workload)
+        self._sets.append(self._wanted)
+
+    def roll_back(self, workload: Workload) -> None:
+        """The ReplicaSet before the last is wanted again, with the pods it still has."""
+        previous = self._before.pop()
+        self._before.append(self._wanted)
+        self._want(previous, workload)
+
+    def scale(self, replicas: int) -> None:
+        self.replicas = replicas
+        self._want(self._wanted, self._workload)
+
+    def end(self) -> None:
+        """Deletes all pods, as an uninstallation does."""
+        self._ended = True
+        for pod in self.pods:
+            pod.delete()
+
+    def poke(self) -> None:
+        self._poked.set()
+
+    async def run(self) -> None:
+        """Does what is to be done at every change, and when pods become available."""
+        while True:
+            self._poked.clear()
+            self._sync()
+            self._note_progress()
+            self._synced.set()
+            self._synced = asyncio.Event()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._next_available()):
+                    await self._poked.wait()
+
+    async def until(self, condition: Callable[[], bool], within: float) -> bool:
+        """Whether the condition came true within that time; it is looked at after each change."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while not condition():
+                    await self._synced.wait()
+        return condition()
+
+    async def rolled_out(self) -> bool:
+        """Whether it became complete; False when nothing has progressed for too long."""
+        while not self.complete:
+            deadline = self._progressed_at + self._workload.progress_deadline
+            if (left := deadline - time.monotonic()) <= 0:
+                return False
+            await self.until(lambda: self.complete, within=left)
+        return True
+
+    def _want(self, replica_set: ReplicaSet, workload: Workload) -> None:
+        self._wanted, self._workload = replica_set, workload
+        self._progressed_at = time.monotonic()
+        self.poke()
+
+    def _sync(self) -> None:
+        """Takes every step that can be taken now."""
+        while not self._ended and (self._scale_up() or self._scale_down()):
+            self._reconcile()
+        if not self._ended:
+            self._reconcile()
+
+    def _reconcile(self) -> None:
+        for one in self._sets:
+            one.reconcile(self._create, self.pods)
+
+    def _scale_up(self) -> bool:
+        """reconcileNewReplicaSet: as many wanted pods as the surge leaves room for."""
+        surge, _ = self._workload.surge(self.replicas)
+        room = self.replicas + surge - sum(one.replicas for one in self._sets)
+        missing = self.replicas - self._wanted.replicas
+        step = min(missing, max(room, 0))
+        self._wanted.replicas += step
+        return step != 0
+
+    def _scale_down(self) -> bool:
+        """reconcileOldReplicaSets: the unavailable first, then as many as are replaced."""
+        others = [one for one in self._sets if one is not self._wanted and one.replicas]
+        least = self.replicas - self._workload.surge(self.replicas)[1]
+        available = {one.revision: self._available(one) for one in self._sets}
+        starting = self._wanted.replicas - available[self._wanted.revision]
+        room = sum(one.replicas for one in self._sets) - least - starting
+        if not others or room <= 0:
+            return False
+        taken = 0
+        for one in others:
+            step = min(room - taken, max(one.replicas - available[one.revision], 0))
+            one.replicas -= step
+            taken += step
+        spare = max(sum(available.values()) - least, 0)
+        for one in others:
+            step = min(one.replicas, spare)
+            one.replicas -= step
+            spare -= step
+            taken += step
+        return taken > 0
+
+    def _available(self, one: ReplicaSet) -> int:
+        return one.available(self._workload.min_ready)
+
+    def _note_progress(self) -> None:
+        """What counts as progress is said in deploymentutil.DeploymentProgressing."""
+        wanted = self._wanted
+        others = sum(len(one.active) for one in self._sets if one is not wanted)
+        progress = (len(wanted.active), -others, sum(map(self._available, self._sets)))
+        if any(new > old for new, old in zip(progress, self._progress, strict=True)):
+            self._progressed_at = time.monotonic()
+        self._progress = progress
+
+    def _next_available(self) -> float | None:
+        """Until the next ready pod has been ready for long enough."""
+        now, least = time.monotonic(), self._workload.min_ready
+        ready = [pod.ready_since for pod in self.pods if pod.active and pod.ready_since is not None]
+        return min((at + least - now for at in ready if at + least > now), default=None)

@@ -1,0 +1,195 @@
+"""One pod, treated as the kubelet treats it: started, probed, restarted, stopped."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from drill.chart.workload import Probe
+from drill.local.addresses import is_free
+from drill.local.containers import Container
+from drill.local.endpoints import EndpointTable
+from drill.local.probes import Prober
+from drill.local.processes import Process
+from drill.local.stopping import stop
+from drill.record import Endpoint, PodRecord
+from drill.timeline import Timeline
+
+#: Between an exit and the next start; the first restart is at once, then this doubles, as the
+#: kubelet's back-off does ("Pod Lifecycle", Container restarts). Its bound is five minutes.
+BACK_OFF_SECONDS = 10.0
+MAX_BACK_OFF_SECONDS = 300.0
+#: A pod that is told to stop may still answer its readiness probe with yes for so long: a hook
+#: that is a program of its own has to start first.
+FLIP_SECONDS = 1.0
+
+
+class Pod:
+    """A pod from its creation until it is gone.
+
+    Its deletion is two things side by side: its endpoint is marked as
+    terminating, and its container is stopped. An eviction is the second alone.
+    """
+
+    def __init__(
+        self,
+        record: PodRecord,
+        table: EndpointTable,
+        timeline: Timeline,
+        changed: Callable[[], None],
+    ) -> None:
+        self.record = record
+        self.created_at = time.monotonic()
+        #: Since when it has been ready without a break.
+        self.ready_since: float | None = None
+        #: Its API object has a deletion timestamp.
+        self.deleted = False
+        #: It is to end, and its container will not be started again.
+        self.stopping = asyncio.Event()
+        self.gone = asyncio.Event()
+        self._table = table
+        self._timeline = timeline
+        self._changed = changed
+        self._told_at: float | None = None
+        self._ports: tuple[int, ...] = ()
+        self._process: Process | None = None
+        self._exited: asyncio.Future[int] | None = None
+        self._failed: asyncio.Future[tuple[str, Probe]]
+
+    @property
+    def active(self) -> bool:
+        """Whether its ReplicaSet counts it (controller.IsPodActive)."""
+        return not self.deleted and not self.gone.is_set()
+
+    @property
+    def complaint(self) -> str:
+        """Why it is not ready."""
+        name, code = self.record.name, self.record.exit_code
+        if code is None:
+            return f"pod {name} does not become ready"
+        taken = [port for port in self._ports if not is_free(self.record.address, port)]
+        if taken:
+            return (
+                f"pod {name} exited with {code}: port {taken[0]} of {self.record.address} "
+                "has been taken by another program; start the drill again"
+            )
+        return f"pod {name} exited with {code} before it was ready"
+
+    async def run(self, make: Callable[[], Awaitable[tuple[Container, int]]]) -> None:
+        """Starts what ``make`` returns, a container and its main port, until the pod is gone."""
+        container, port = await make()
+        self._ports = tuple(container.template.ports.values())
+        record = self.record
+        self._table.publish(Endpoint(record.name, record.address, port, terminating=self.deleted))
+        back_off = 0.0
+        while not self.stopping.is_set():
+            why = await self._run_once(container)
+            if self.stopping.is_set() or await self._stopped_within(back_off):
+                break
+            back_off = min(max(2 * back_off, BACK_OFF_SECONDS), MAX_BACK_OFF_SECONDS)
+            record.restarts += 1
+            self._timeline.mark("restarting", record.name, why)
+        container.remove()
+        self._table.remove(record.name)
+        self.gone.set()
+        self._timeline.mark("gone", record.name, quiet=True)
+        self._changed()
+
+    def delete(self) -> None:
+        """What the API does with a deletion; the kubelet stops the container from now on."""
+        if self.deleted or self.gone.is_set():
+            return
+        self.deleted = True
+        self._timeline.mark("deleted", self.record.name)
+        if endpoint := self._table.current.get(self.record.name):
+            self._table.publish(replace(endpoint, terminating=True))
+        self.stopping.set()
+        self._changed()
+
+    def evict(self) -> None:
+        """The kubelet stops the container; the API learns of it when it has ended."""
+        if not self.stopping.is_set():
+            self._timeline.mark("evicted", self.record.name)
+            self.stopping.set()
+
+    async def crash(self) -> None:
+        """Kills the process; returns when its kubelet knows."""
+        if self._process and self._exited and not self._exited.done():
+            self._timeline.mark("SIGKILL", self.record.name, "crash")
+            self._process.kill()
+            await asyncio.wait((self._exited,))
+            self.set_ready(False)
+
+    # What the prober says.
+
+    def set_ready(self, ready: bool) -> None:
+        if ready is (self.ready_since is not None):
+            return
+        self.ready_since = time.monotonic() if ready else None
+        quiet = self.stopping.is_set()
+        self._timeline.mark("ready" if ready else "unready", self.record.name, quiet=quiet)
+        if endpoint := self._table.current.get(self.record.name):
+            self._table.publish(replace(endpoint, serving=ready))
+        self._changed()
+
+    def probed_ready(self, began: float) -> None:
+        if self._told_at is not None and began - self._told_at >= FLIP_SECONDS:
+            self._told_at = None
+            self._timeline.mark("still ready", self.record.name, quiet=True)
+
+    def fail(self, name: str, probe: Probe) -> None:
+        if not self._failed.done():
+            self._failed.set_result((name, probe))
+
+    async def _run_once(self, container: Container) -> str:
+        """Runs the container to its end; returns why it has to be started again."""
+        self._failed = asyncio.get_running_loop().create_future()
+        process = self._process = await container.start()
+        exited = self._exited = asyncio.ensure_future(process.wait())
+        self._timeline.mark("started", self.record.name, f"pid {process.pid}")
+        async with asyncio.TaskGroup() as tasks:
+            prober = Prober(container, self)
+            probing = tasks.create_task(prober.run())
+            why = await self._until_its_end(container, process, exited, prober)
+            probing.cancel()
+        self.record.exit_code = exited.result()
+        self.set_ready(False)
+        self._timeline.mark("exited", self.record.name, f"code {exited.result()}{self._after()}")
+        self._changed()
+        return why or f"it exited with {exited.result()}"
+
+    async def _until_its_end(
+        self,
+        container: Container,
+        process: Process,
+        exited: "asyncio.Future[int]",
+        prober: Prober,
+    ) -> str:
+        """Stops the container when it has to be; returns which probe asked for that."""
+        stopping = asyncio.create_task(self.stopping.wait())
+        await asyncio.wait((exited, stopping, self._failed), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if exited.done():
+            return ""
+        why, grace = "", container.template.grace
+        if self.stopping.is_set():
+            prober.stop_all_but_readiness()
+        else:
+            name, probe = self._failed.result()
+            why, grace = f"its {name} probe failed", grace if probe.grace is None else probe.grace
+            self._timeline.mark("unwell", self.record.name, why)
+        self._told_at = time.monotonic()
+        await stop(container, process, exited, grace, self.record, self._timeline)
+        self._told_at = None
+        return why
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.stopping.wait()
+        except TimeoutError:
+            return False
+
+    def _after(self) -> str:
+        told = self._timeline.first("deleted", self.record.name)
+        return "" if told is None else f", {self._timeline.now() - told:.1f} s after deletion"

@@ -1,0 +1,29 @@
+"""What is to be rehearsed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from drill.backend import Patch
+from drill.chart.release import Values
+from drill.load.routes import Routes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Times in seconds."""
+
+    values: Values = field(default_factory=Values)
+    replicas: int = 3
+    #: Requests a second, of all kinds together.
+    rate: float = 150.0
+    #: Clients of each kind of stream.
+    streams: int = 6
+    #: How late clients learn of a change of the endpoints, at least and at most.
+    propagation: tuple[float, float] = (2.0, 2.0)
+    routes: Routes = field(default_factory=Routes)
+    #: Variables for the containers, over those of the chart.
+    environment: Mapping[str, str] = field(default_factory=dict)
+    #: Applied to the Deployment before it is installed, in this order.
+    patches: tuple[Patch, ...] = ()
+    #: "service" is the chart as it is; see ``compare.py`` for the other.
+    variant: str = "service"

@@ -1,0 +1,1 @@
+"""What is made of a rehearsal: explanations, text, report.json, report.html."""

@@ -1,0 +1,93 @@
+"""What was wrong with a stop, in words that losses and stops share."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from drill.result.case import View
+from drill.result.lane import Lane
+
+HOOK = "python -m app drain"
+#: Exit codes of a shell and of container runtimes.
+NOT_EXECUTABLE, NOT_FOUND, SIGKILLED = 126, 127, (137, -9)
+#: As the service's watchdog reports it.
+OVERRUN = "the stop itself"
+
+
+def why_killed(view: View, lane: Lane) -> str:
+    """The grace period was over before the container had ended."""
+    budgets = view.budgets
+    if budgets.needed is not None and budgets.grace < budgets.needed:
+        return (
+            f"terminationGracePeriodSeconds {budgets.grace:g} is shorter than the service's own "
+            f"limit + stream spread + farewell + stop = {budgets.needed:g}: let the chart add it up"
+        )
+    over = f"not ended within terminationGracePeriodSeconds {budgets.grace:g}"
+    if routes := cut_requests(lane.cut):
+        return f"{over}, {routes} did not end: give what it awaits a timeout"
+    if view.plan.variant != "service":
+        return f"{over}: requests and streams have to be told to end"
+    return f"{over}: its log ends with what was stuck"
+
+
+def why_cut(view: View, routes: str) -> str:
+    limit = view.budgets.limit
+    at = "" if limit is None else f" at the limit of {limit:g} s"
+    return (
+        f"{routes} did not end and was cut off{at}: give what it awaits a timeout, "
+        "or raise shutdown.limitSeconds"
+    )
+
+
+def why_no_drain(view: View, lane: Lane) -> str:
+    """It does not drain: by its log it never entered that phase."""
+    needed = view.needed_floor
+    span = "until clients know" if needed is None else f"for {max(needed, 1)} s"
+    if view.rehearsal.workload.template.pre_stop is None:
+        return (
+            "SIGTERM ends its serving at once and there is no preStop hook: "
+            f"drain first ({HOOK} as preStop)"
+        )
+    return f"it ends at SIGTERM without a drain: let its preStop hook hold it {span} ({HOOK})"
+
+
+def why_too_soon(view: View) -> str:
+    """The listener closed while clients were still sent there."""
+    floor, limit, needed = view.budgets.floor, view.budgets.limit, view.needed_floor
+    if floor is None:
+        longer = "longer" if needed is None else f"for {max(needed, 1)} s"
+        return f"serve on {longer} after being told to stop"
+    if needed is None:
+        return "raise shutdown.floorSeconds"
+    if limit is not None and floor >= needed:
+        return f"raise shutdown.quietSeconds, or shutdown.floorSeconds above {floor:g}"
+    above = "" if limit is None or limit > needed else " and shutdown.limitSeconds above it"
+    return f"raise shutdown.floorSeconds to {needed}{above}"
+
+
+def hook_fault(lane: Lane) -> str | None:
+    """What is wrong with the hook itself, if anything is."""
+    code = lane.pod.pre_stop_code
+    if not code or (lane.cut and code == 1):  # a drain that had to cut says so by a 1
+        return None
+    if code in SIGKILLED:
+        return None if lane.killed_at else "its preStop hook was killed: see its output"
+    why = {NOT_EXECUTABLE: ", no program that can be run", NOT_FOUND: ", no such program"}
+    return (
+        f"its preStop hook failed with {code}{why.get(code, '')}, so SIGTERM came at once: "
+        f"it should be {HOOK}"
+    )
+
+
+def cut_requests(cut: Iterable[str]) -> str:
+    """The requests among what was cut off, as in "GET /slow (6)"."""
+    return count(name for name in cut if name.partition(" ")[2].startswith("/"))
+
+
+def cut_others(cut: Iterable[str]) -> str:
+    others = (name for name in cut if not name.partition(" ")[2].startswith("/"))
+    return count(name for name in others if not name.startswith(OVERRUN))
+
+
+def count(names: Iterable[str]) -> str:
+    counts = Counter(names)
+    return ", ".join(f"{name} ({n})" if n > 1 else name for name, n in counts.items())

@@ -1,0 +1,161 @@
+"""Why something was lost and what to do about it: the first rule that knows an answer.
+
+A rule is a function of a case that returns the end of the loss's sentence, or
+None. A new one goes into ``RULES``, before those that are less particular.
+Losses of the same rule are told as one fault, so a rule's answer has no number
+that differs from loss to loss.
+"""
+
+from collections.abc import Callable
+
+from drill.load.ledger import Kind
+from drill.load.loss import Reason
+from drill.result.case import TOLERANCE_SECONDS, Case
+from drill.result.causes import (
+    cut_requests,
+    hook_fault,
+    why_cut,
+    why_killed,
+    why_no_drain,
+    why_too_soon,
+)
+
+Rule = Callable[[Case], str | None]
+
+
+def excused(case: Case) -> str | None:
+    return "the scenario's doing, no service could have served it" if case.excused else None
+
+
+def no_endpoint(case: Case) -> str | None:
+    if case.reason is not Reason.NO_ENDPOINT:
+        return None
+    replicas = case.view.plan.replicas
+    if replicas == 1:
+        return "no pod was ready: run 2 replicas at least"
+    if case.view.rehearsal.workload.surge(replicas)[1]:
+        return "no pod was ready: set rollout.maxUnavailable to 0"
+    return "no pod was ready: the readiness probe must not fail at all of them at once"
+
+
+def ended_by_itself(case: Case) -> str | None:
+    """Before anybody had told it to stop, its container ended."""
+    lane = case.lane
+    if lane is None or case.told:
+        return None
+    exits = [at for at in lane.times("exited") if at <= case.at + TOLERANCE_SECONDS]
+    if not exits or any(exits[-1] < at <= case.at for at in lane.times("ready")):
+        return None
+    return "its container had ended with nobody having asked for it: see its log"
+
+
+def killed(case: Case) -> str | None:
+    if case.lane is None or not case.told or not case.after_kill:
+        return None
+    return why_killed(case.view, case.lane)
+
+
+def failed_hook(case: Case) -> str | None:
+    lane = case.lane
+    if lane is None or not case.told or lane.draining_at is not None:
+        return None
+    return hook_fault(lane)
+
+
+def cut_off(case: Case) -> str | None:
+    """It was in flight when the drain was over."""
+    lane = case.lane
+    if lane is None or not case.arrived or not case.in_flight_at_close:
+        return None
+    if case.sample.kind.is_stream or not (routes := cut_requests(lane.cut)):
+        return None
+    return why_cut(case.view, routes)
+
+
+def no_drain(case: Case) -> str | None:
+    """It was told, and by its log did not serve on."""
+    lane = case.lane
+    if lane is None or not case.told or not case.after_close or lane.draining_at is not None:
+        return None
+    return why_no_drain(case.view, lane)
+
+
+def unfinished_stream(case: Case) -> str | None:
+    if not case.sample.kind.is_stream or not case.arrived or not case.told:
+        return None
+    if case.reason is Reason.STATUS:
+        return None
+    proper = "a close frame" if case.sample.kind is Kind.WEBSOCKET else "the end of its body"
+    return f"a stream must be ended with {proper} before its connection is closed"
+
+
+def idle_too_long(case: Case) -> str | None:
+    """The race for a kept connection."""
+    if not case.reused or case.reason not in (Reason.RESET, Reason.CLOSED):
+        return None
+    if not case.told:
+        return "closed while idle: raise keepAliveSeconds above what clients keep connections for"
+    return (
+        "its client did not know of the stop: answers while draining must say Connection: close, "
+        "and shutdown.quietSeconds be longer than connections stay idle"
+    )
+
+
+def closed_too_soon(case: Case) -> str | None:
+    """Clients were still sent to it when it had closed its listener."""
+    return why_too_soon(case.view) if case.told and case.after_close else None
+
+
+def blocked(case: Case) -> str | None:
+    """Whether the pod answered others meanwhile tells a blocked loop from a hanging handler."""
+    if case.lane is None or case.reason is not Reason.TIMEOUT:
+        return None
+    begin, end = case.sample.began, case.sample.ended
+    others = case.view.served.get(case.lane.name, ())
+    if any(begin < other.began and other.ended < end for other in others):
+        if routes := cut_requests(case.lane.cut):
+            return why_cut(case.view, routes)
+        return "others were answered meanwhile, so its handler hangs: give what it awaits a timeout"
+    return (
+        "nobody was answered meanwhile, so something blocks the event loop: "
+        "move it to a thread (asyncio.to_thread)"
+    )
+
+
+def error(case: Case) -> str | None:
+    if case.reason is not Reason.STATUS:
+        return None
+    if case.told and case.lost.detail == "503":
+        return "a pod that drains must go on serving"
+    return "an error of the handler: see the pod's log"
+
+
+def not_ready(case: Case) -> str | None:
+    if case.lane is None or case.lane.phase(case.at) not in ("starting", "unready"):
+        return None
+    return "it was not ready: its readiness probe has to know before its clients do"
+
+
+def unknown(case: Case) -> str:
+    return "see the pod's log" if case.lane else "see the pods' logs"
+
+
+RULES: tuple[Rule, ...] = (
+    excused,
+    no_endpoint,
+    ended_by_itself,
+    killed,
+    failed_hook,
+    cut_off,
+    no_drain,
+    unfinished_stream,
+    idle_too_long,
+    closed_too_soon,
+    blocked,
+    error,
+    not_ready,
+)
+
+
+def remedy(case: Case) -> str:
+    return next(filter(None, (rule(case) for rule in RULES)), None) or unknown(case)

@@ -1,0 +1,100 @@
+"""Each scenario with the service as it is, and with a broken one whose fault has to be named."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from drill.chart.release import Values
+from drill.compare import naive
+from drill.load.routes import Call, Routes
+from drill.local.backend import LocalBackend
+from drill.plan import Plan
+from drill.rehearsal import rehearse
+from drill.result import text
+from drill.result.analysis import Analysis
+from drill.scenarios import SCENARIOS
+from tests.drill import broken
+
+pytestmark = pytest.mark.slow
+
+#: Quicker than the defaults, and no less safe for what is in front here.
+SETTINGS = (
+    "rollout.minReadySeconds=0",
+    "probes.readiness.periodSeconds=1",
+    "probes.readiness.timeoutSeconds=1",
+    "shutdown.floorSeconds=1",
+)
+PLAN = Plan(
+    values=Values(settings=SETTINGS), replicas=2, rate=40, streams=2, propagation=(0.5, 1.0)
+)
+Change = Callable[[Plan], Plan]
+
+
+def analysis_of(name: str, plan: Plan, folder: Path) -> Analysis:
+    async def bounded() -> Analysis:
+        async with asyncio.timeout(100):
+            backend = LocalBackend(print, folder)
+            return Analysis.of(await rehearse(SCENARIOS[name], plan, backend))
+
+    analysis = asyncio.run(bounded())
+    print(text.render(analysis))
+    return analysis
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_healthy_service_loses_nothing(name: str, tmp_path: Path) -> None:
+    analysis = analysis_of(name, PLAN, tmp_path)
+    assert analysis.passed
+    assert analysis.rehearsal.ledger.samples
+
+
+def patched(patch: broken.Patch) -> Change:
+    return lambda plan: replace(plan, patches=(*plan.patches, patch))
+
+
+def sleeping(plan: Plan) -> Plan:
+    return patched(broken.sleep_in_the_hook)(without_lifecycle(plan))
+
+
+def without_lifecycle(plan: Plan) -> Plan:
+    return naive(replace(plan, streams=0))  # it would wait for them until it is killed
+
+
+def without_floor(plan: Plan) -> Plan:
+    return replace(patched(broken.no_floor)(plan), streams=0, propagation=(3.0, 3.0))
+
+
+def hanging(plan: Plan) -> Plan:
+    routes = Routes(slow=Call("/slow?seconds=20"), upload=None, job=None)
+    return patched(broken.hanging_handler)(replace(plan, routes=routes))
+
+
+def alone(plan: Plan) -> Plan:
+    return replace(plan, replicas=1)
+
+
+#: What is broken, in which scenario it shows, and what the drill has to say of it.
+BROKEN: dict[str, tuple[str, Change, str]] = {
+    "no-floor": ("rolling", without_floor, "shutdown.floorSeconds"),
+    "no-lifecycle": ("scale-down", without_lifecycle, "preStop"),
+    "no-readiness-flip": ("eviction", patched(broken.no_readiness_flip), "readiness"),
+    "alone": ("crash", alone, "replicas"),
+    "fixed-sleep": ("slow-endpoints", sleeping, "endpoint still published"),
+    "wrong-grace": ("node-drain", patched(broken.wrong_grace), "terminationGracePeriodSeconds"),
+    "no-readiness-probe": ("bad-release", patched(broken.no_readiness_probe), "readiness probe"),
+    "nothing-waits": ("prestop-missing", without_floor, "shutdown.floorSeconds"),
+    "impatient-liveness": ("blocked-loop", patched(broken.impatient_liveness), "liveness"),
+    "handler-hangs": ("rolling", hanging, "GET /slow"),
+    "hook-fails": ("rolling", patched(broken.missing_program_in_the_hook), "preStop"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_the_fault_of_a_broken_service_is_named(name: str, tmp_path: Path) -> None:
+    scenario, change, word = BROKEN[name]
+    analysis = analysis_of(scenario, change(PLAN), tmp_path)
+    assert not analysis.passed
+    assert any(word in fault for fault in analysis.faults), analysis.faults
