@@ -63,6 +63,7 @@ class Template:
         template = cls(folder, config)
         if not body:
             template.write("README.md", "# << cookiecutter.project_name >>\n")
+            template.ask(_features={})  # which names files of the body
         return template
 
     def write(self, path: str, text: str = "") -> None:

@@ -44,6 +44,8 @@ BAKES: dict[str, Answers] = {
     "looks-like-yaml": {"project_name": "no: [yes, *x]", "description": "- # 'null'", "author_name": "{a: 1}"},
     "looks-like-a-number": {"project_name": "1e3", "project_slug": "e3", "description": "0x10", "author_name": "007"},
     "slug-is-the-package": {"project_slug": "app"},
+    "leader-election": {"leader_election": "yes"},
+    "leader-election-of-the-longest-name": {"leader_election": "yes", "project_slug": "s" * 40},
 }
 
 

@@ -31,9 +31,9 @@ def make(target: str, project: Path, **variables: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    project = Template.copied_to(tmp_path_factory.mktemp("day")).bake()
+@pytest.fixture(scope="module", params=[{}, {"leader_election": "yes"}], ids=["defaults", "leader-election"])
+def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = Template.copied_to(tmp_path_factory.mktemp("day")).bake(**request.param)
     git("add", "--all", folder=project)
     git("commit", "-m", "first", folder=project)
     make("setup", project)

@@ -28,6 +28,6 @@ def serve(start: Start) -> Start:
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """No setting of the machine that runs the tests."""
     for name in list(os.environ):
-        if name.startswith(("APP_", "KUBERNETES_")):
+        if name.startswith(("APP_", "KUBERNETES_", "POD_", "NODE_NAME")):
             monkeypatch.delenv(name)
     return monkeypatch

@@ -54,7 +54,7 @@ def free_port() -> int:
 
 def clean_environment() -> dict[str, str]:
     """This process's environment without what configures a service."""
-    foreign = ("APP_", "KUBERNETES_")
+    foreign = ("APP_", "KUBERNETES_", "POD_", "NODE_NAME")
     return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
 
 

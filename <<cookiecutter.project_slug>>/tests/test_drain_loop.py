@@ -51,7 +51,7 @@ async def run(policy: DrainPolicy, gauge: FakeGauge, hurried: Latch | None = Non
         gauge,
         began=time.monotonic(),
         hurried=hurried or Latch(),
-        arrivals_over=lambda: None,
+        arrivals_over=lambda decided_by: None,
     )
 
 
@@ -127,7 +127,7 @@ def test_the_end_of_arrivals_is_told_before_the_last_request_is_done() -> None:
                 gauge,
                 began=time.monotonic(),
                 hurried=Latch(),
-                arrivals_over=told.set,
+                arrivals_over=lambda decided_by: told.set(),
             )
         )
         await told.wait()

@@ -3,14 +3,19 @@
 import math
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.lifecycle.drain import DrainPolicy, Evidence
+from app.lifecycle.drain import DrainPolicy, Evidence, Rotation
 
 seconds = st.floats(0, 100)
+dates = st.floats(900, 1200)
 policies = st.builds(
-    lambda floor, slack, quiet, more: DrainPolicy(floor, slack, quiet, floor + more),
+    lambda floor, slack, quiet, more, fallback: DrainPolicy(
+        floor, slack, quiet, floor + more, fallback
+    ),
+    seconds,
     seconds,
     seconds,
     seconds,
@@ -19,8 +24,14 @@ policies = st.builds(
 evidences = st.builds(
     Evidence,
     began=st.just(1000.0),
-    last_arrival=st.one_of(st.just(-math.inf), st.floats(900, 1200)),
-    endpoint_gone=st.one_of(st.none(), st.floats(900, 1200)),
+    last_arrival=st.one_of(st.just(-math.inf), dates),
+    rotation=st.builds(
+        Rotation,
+        gone=st.one_of(st.none(), st.just(math.inf), dates),
+        last_seen=st.one_of(st.just(-math.inf), dates),
+        own_answer=st.one_of(st.just(-math.inf), dates),
+        asking_until=st.one_of(st.just(-math.inf), dates),
+    ),
     in_flight=st.integers(0, 3),
 )
 times = st.floats(1000, 1300)
@@ -50,8 +61,58 @@ def test_never_while_arrivals_are_young(
     below_limit = now < evidence.began + policy.limit
     if below_limit and now < evidence.last_arrival + policy.quiet:
         assert not stops(policy, now, evidence)
-    if below_limit and now < (evidence.endpoint_gone or -math.inf) + policy.slack:
-        assert not stops(policy, now, evidence)
+
+
+@given(policies, times, evidences)
+def test_never_while_connections_may_still_be_sent_here(
+    policy: DrainPolicy, now: float, evidence: Evidence
+) -> None:
+    rotation = evidence.rotation
+    if now >= evidence.began + policy.limit:
+        return
+    if rotation.gone is None:
+        if now < max(evidence.began, rotation.last_seen) + policy.fallback:
+            assert not stops(policy, now, evidence)
+    else:
+        known = max(rotation.gone, rotation.own_answer) + policy.slack
+        if now < max(known, rotation.asking_until):
+            assert not stops(policy, now, evidence)
+
+
+@given(policies, evidences, seconds)
+def test_the_fallback_counts_only_without_the_endpoint(
+    policy: DrainPolicy, evidence: Evidence, more: float
+) -> None:
+    longer = replace(policy, fallback=policy.fallback + more)
+    if evidence.rotation.gone is not None:
+        assert longer.arrivals_end(evidence) == policy.arrivals_end(evidence)
+    unwatched = replace(evidence, rotation=Rotation())
+    known = replace(evidence, rotation=Rotation(gone=math.inf))
+    assert policy.arrivals_end(known) == evidence.began + policy.limit
+    assert policy.arrivals_end(unwatched) <= policy.arrivals_end(known)
+
+
+@pytest.mark.parametrize(
+    ("decided_by", "evidence"),
+    [
+        ("floor", Evidence(0.0, rotation=Rotation(gone=-9.0))),
+        ("fallback", Evidence(0.0)),
+        ("fallback", Evidence(0.0, rotation=Rotation(None, last_seen=3.0), last_arrival=6.0)),
+        ("endpoint gone + slack", Evidence(0.0, rotation=Rotation(1.0))),
+        ("endpoint gone + slack", Evidence(0.0, rotation=Rotation(3.0), last_arrival=3.5)),
+        ("last answer to itself + slack", Evidence(0.0, rotation=Rotation(1.0, own_answer=2.0))),
+        ("who answers at the Service", Evidence(0.0, rotation=Rotation(1.0, asking_until=4.0))),
+        ("last arrival + quiet", Evidence(0.0, rotation=Rotation(1.0), last_arrival=3.0)),
+    ],
+)
+def test_it_names_what_decided(decided_by: str, evidence: Evidence) -> None:
+    policy = DrainPolicy(floor=1, slack=2, quiet=1, limit=100, fallback=5)
+    assert policy.decide(99, evidence).decided_by == decided_by
+
+
+def test_it_names_what_the_limit_cut_short() -> None:
+    verdict = DrainPolicy(limit=10).decide(10, Evidence(0.0, rotation=Rotation(gone=math.inf)))
+    assert verdict.decided_by == "limit, before endpoint gone + slack"
 
 
 @given(policies, times, evidences)
@@ -99,6 +160,7 @@ def test_larger_times_never_end_it_sooner(
     for longer in (
         replace(policy, quiet=policy.quiet + more),
         replace(policy, slack=policy.slack + more),
+        replace(policy, fallback=policy.fallback + more),
         replace(policy, floor=policy.floor + more, limit=policy.limit + more),
     ):
         assert stops(longer, now, evidence) <= stops(policy, now, evidence)

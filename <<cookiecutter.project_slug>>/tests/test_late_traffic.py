@@ -162,7 +162,7 @@ def test_a_request_that_comes_while_streams_end_puts_the_end_off(serve: Start) -
         connection.ask("/stubborn")  # its turn lasts a second
         assert connection.head().status == 200
         service.signal()
-        service.logged("stop", step="arrivals are over; 1 streams to end")
+        service.logged("stop", decided_by="last arrival + quiet")
         assert service.get("/docs").status == 200
         asked = time.monotonic()
         while connection.chunk():

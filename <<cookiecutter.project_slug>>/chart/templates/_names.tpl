@@ -30,6 +30,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
+{{/* The Services whose endpoints a pod watches while it stops; with a port, it asks who answers there. */}}
+{{- define "<< cookiecutter.project_slug >>.watched" -}}
+{{- if .Values.shutdown.watchEndpoints -}}
+{{- $direct := (include "<< cookiecutter.project_slug >>.times" . | fromYaml).direct -}}
+{{- include "<< cookiecutter.project_slug >>.name" . }}{{ if not $direct }}:{{ .Values.service.port }}{{ end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether the pods talk to the API: "true" or nothing. */}}
+{{- define "<< cookiecutter.project_slug >>.asksApi" -}}
+#% if cookiecutter.leader_election == "yes"
+true
+#% else
+{{- if .Values.shutdown.watchEndpoints }}true{{ end -}}
+#% endif
+{{- end -}}
+
 {{/* The account of the pods. */}}
 {{- define "<< cookiecutter.project_slug >>.account" -}}
 {{- .Values.serviceAccount.name | default (ternary (include "<< cookiecutter.project_slug >>.name" .) "default" .Values.serviceAccount.create) -}}

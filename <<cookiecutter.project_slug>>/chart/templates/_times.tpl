@@ -9,12 +9,14 @@ files/behind.yaml, and what follows from both. Times are added up here and nowhe
 {{- $router := get (.Files.Get "files/behind.yaml" | fromYaml) .Values.behind -}}
 {{- $floor := ternary $router.floor $typed.floorSeconds (kindIs "invalid" $typed.floorSeconds) -}}
 {{- $slack := ternary $router.slack $typed.slackSeconds (kindIs "invalid" $typed.slackSeconds) -}}
-{{- $limit := ternary (addf $floor 13) $typed.limitSeconds (kindIs "invalid" $typed.limitSeconds) -}}
+{{- $fallback := ternary $router.fallback $typed.fallbackSeconds (kindIs "invalid" $typed.fallbackSeconds) -}}
+{{- $limit := ternary (addf (maxf $floor $fallback) 13) $typed.limitSeconds (kindIs "invalid" $typed.limitSeconds) -}}
 {{- $farewell := 2 -}}
 {{- $told := addf $limit $typed.streamSpreadSeconds $farewell -}}
 {{- $stopped := addf $told $typed.stopSeconds -}}
 floor: {{ $floor }}
 slack: {{ $slack }}
+fallback: {{ $fallback }}
 quiet: {{ $typed.quietSeconds }}
 limit: {{ $limit }}
 streamSpread: {{ $typed.streamSpreadSeconds }}
@@ -25,5 +27,6 @@ told: {{ $told }}
 stopped: {{ $stopped }}
 grace: {{ addf $stopped $typed.marginSeconds | ceil | int }}
 idle: {{ $router.idle }}
+direct: {{ $router.direct }}
 keepAlive: {{ .Values.keepAliveSeconds | default (add $router.idle 15) }}
 {{- end -}}

@@ -77,7 +77,11 @@ class SliceApi:
     def variables(self) -> dict[str, str]:
         """Where pods find it, by the names that the kubelet gives."""
         host, _, port = self.url.removeprefix("http://").rpartition(":")
-        return {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
+        return {
+            "KUBERNETES_SERVICE_HOST": host,
+            "KUBERNETES_SERVICE_PORT": port,
+            "APP_KUBERNETES__API": self.url,  # without TLS
+        }
 
     async def __aexit__(self, *error: object) -> None:
         self._server.close()

@@ -1,4 +1,4 @@
-"""serve | drain | probe | settings | version; PID 1 of the container.
+"""serve | drain | probe | whoami | settings | version; PID 1 of the container.
 
 Each command imports only what it needs: ``drain`` and ``probe`` run beside the
 service in its container, again and again.
@@ -11,6 +11,7 @@ USAGE = """usage: python -m app COMMAND
   serve        run the service until SIGTERM or SIGINT
   drain        ask the running service to drain and wait for it: the preStop hook
   probe NAME   ask livez, readyz or startupz; exit 0 if the answer is yes
+  whoami       say which pod this is and where its endpoint stands
   settings     list all settings with value range, default and meaning
   version      print the version"""
 
@@ -28,6 +29,8 @@ def main() -> int:
             from app.lifecycle import prestop
 
             return prestop.probe(name)
+        case ["whoami"]:
+            return _whoami()
         case ["settings"]:
             from app import settings_table
 
@@ -41,6 +44,18 @@ def main() -> int:
         case _:
             print(USAGE, file=sys.stderr)
             return 2
+    return 0
+
+
+def _whoami() -> int:
+    from app import whoami
+    from app.settings import SettingsError, load
+
+    try:
+        print(whoami.render(load()))
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
     return 0
 
 

@@ -3,6 +3,11 @@
 from fastapi import FastAPI
 
 from app.api import examples
+#% if cookiecutter.leader_election == "yes"
+from app.components import lease
+#% endif
+from app.lifecycle.components import Component
+from app.lifecycle.identity import Cluster, Identity, ServiceName
 from app.lifecycle.service import Options, Service
 from app.lifecycle.stop import Times
 from app.observability import logging
@@ -28,12 +33,23 @@ def create_service(settings: Settings) -> Service:
         service.tasks.every(60, refresh, name="refresh", jitter=5)
     """
     app = create_app(settings)
-    service = Service(app, _options(settings), components=[])
+    components: list[Component] = []
+#% if cookiecutter.leader_election == "yes"
+    components.append(
+        Component("lease", lambda: lease.campaign(service.tasks.leadership, settings))
+    )
+#% endif
+    service = Service(app, _options(settings), components=components)
+#% if cookiecutter.leader_election == "yes"
+    service.tasks.every(60, examples.take_stock, name="take stock", singleton=True)
+#% endif
     app.state.service = service
     stream = logging.configure(settings.log.level, settings.log.format, service.context)
     if settings.log.access:
         as_json = logging.is_json(settings.log.format)
-        service.traffic.on_done = AccessLog(stream, as_json=as_json, phase=service.phase)
+        service.traffic.on_done = AccessLog(
+            stream, as_json=as_json, phase=service.phase, identity=service.identity
+        )
     return service
 
 
@@ -53,8 +69,24 @@ def _options(settings: Settings) -> Options:
             slack=shutdown.slack_seconds,
             quiet=shutdown.quiet_seconds,
             limit=shutdown.limit_seconds,
+            fallback=shutdown.fallback_seconds,
             stream_spread=shutdown.stream_spread_seconds,
             stop=shutdown.stop_seconds,
             grace=shutdown.grace_seconds,
         ),
+        identity=Identity.from_environment(),
+        cluster=cluster(settings),
+    )
+
+
+def cluster(settings: Settings) -> Cluster:
+    """Where this pod asks about its own endpoint."""
+    kubernetes = settings.kubernetes
+    named = [ServiceName.parse(one.strip()) for one in kubernetes.services.split(",") if one]
+    if not settings.probes.main_port:  # its /readyz tells who answers
+        named = [service._replace(port=0) for service in named]
+    return Cluster(
+        services=tuple(named),
+        api=kubernetes.api,
+        credentials=kubernetes.credentials,
     )

@@ -5,17 +5,40 @@ Nested settings are joined with two underscores: ``APP_SHUTDOWN__FLOOR_SECONDS``
 
 import difflib
 import os
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "APP_"
 
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+
+# Not ``Field(pattern=...)``: the engine behind it costs every process half a megabyte.
+_SERVICE = r"[a-z0-9][-a-z0-9]*((=(\[[0-9a-fA-F:.]+\]|[-a-zA-Z0-9.]+))?:[0-9]{1,5})?"
+
+
+def _matches(pattern: str, example: str) -> AfterValidator:
+    """A text that is empty or matches ``pattern``, such as ``example``."""
+
+    def check(value: str) -> str:
+        if value and not re.fullmatch(pattern, value):
+            raise PydanticCustomError("form", "{rule}", {"rule": f"should be like {example}"})
+        return value
+
+    return AfterValidator(check)
 
 
 def in_kubernetes() -> bool:
@@ -32,16 +55,24 @@ class Group(BaseModel):
 class Shutdown(Group):
     """How long a stop waits for what, in seconds."""
 
-    floor_seconds: Seconds = Field(
+    floor_seconds: Annotated[
+        Seconds,
+        Field(
+            description="Least time to go on serving after readiness went false: for routers that "
+            "are sure to be late, whatever the endpoint says."
+        ),
+    ] = 0.0
+    fallback_seconds: Seconds = Field(
         default_factory=lambda: 5.0 if in_kubernetes() else 0.0,
-        description="Least time to go on serving after readiness went false: for routers that are "
-        "sure to be late. 5 in Kubernetes, else 0.",
+        description="Time to go on serving where the pod's endpoint cannot be watched, in place of "
+        "the wait for it. 5 in Kubernetes, else 0.",
     )
     slack_seconds: Annotated[
         Seconds,
         Field(
-            description="Time to go on serving after the pod's endpoint was seen withdrawn: for "
-            "nodes that apply it after the API has it."
+            description="Time to go on serving after the pod's endpoint was seen withdrawn, and "
+            "after the pod last answered to itself at its Service's address: for nodes that "
+            "apply it later than the API and this node."
         ),
     ] = 2.0
     quiet_seconds: Annotated[
@@ -79,14 +110,42 @@ class Shutdown(Group):
     ] = 30.0
 
     @model_validator(mode="after")
-    def _limit_above_floor(self) -> "Shutdown":
-        if self.limit_seconds < self.floor_seconds:
-            raise ValueError(
-                f"LIMIT_SECONDS={self.limit_seconds:g} is below "
-                f"APP_SHUTDOWN__FLOOR_SECONDS={self.floor_seconds:g}: "
-                "raise the one or lower the other"
-            )
+    def _limit_above_what_it_limits(self) -> "Shutdown":
+        least = {"FLOOR": self.floor_seconds, "FALLBACK": self.fallback_seconds}
+        for name, seconds in least.items():
+            if self.limit_seconds < seconds:
+                raise ValueError(
+                    f"LIMIT_SECONDS={self.limit_seconds:g} is below "
+                    f"APP_SHUTDOWN__{name}_SECONDS={seconds:g}: raise the one or lower the other"
+                )
         return self
+
+
+class Kubernetes(Group):
+    """Where the pod asks, while it drains, whether connections are still sent to it."""
+
+    services: Annotated[
+        str,
+        _matches(rf"{_SERVICE}( *, *{_SERVICE})*", "web:80 or web,web-internal"),
+        Field(
+            description="Services that select this pod, with commas between: their EndpointSlices "
+            "are watched. One with a port, as in web:80, is asked too who answers at its address, "
+            "NAME.NAMESPACE.svc or, as in web=10.0.0.7:80, the one given. Empty: nothing is "
+            "watched.",
+        ),
+    ] = ""
+    api: Annotated[
+        str,
+        _matches(r"https?://\S+", "https://10.96.0.1:443"),
+        Field(
+            description="Address of the API; empty: the one that Kubernetes tells the pod. Over "
+            "http, as to `kubectl proxy`, no token is sent.",
+        ),
+    ] = ""
+    credentials: Annotated[
+        str,
+        Field(min_length=1, description="Folder with token and ca.crt of the service account."),
+    ] = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 class Probes(Group):
@@ -102,7 +161,10 @@ class Probes(Group):
     ] = 2.0
     main_port: Annotated[
         bool,
-        Field(description="Answer /livez and /readyz on APP_PORT too, for balancers."),
+        Field(
+            description="Answer /livez and /readyz on APP_PORT too, for balancers and for the "
+            "question who answers at the Service's address."
+        ),
     ] = True
 
 
@@ -120,6 +182,68 @@ class Log(Group):
     access: Annotated[bool, Field(description="Log a line per request; never for probes.")] = True
 
 
+#% if cookiecutter.leader_election == "yes"
+class LeaderElection(Group):
+    """Which pod runs the singletons: the one that holds the Lease."""
+
+    lease: Annotated[
+        str,
+        _matches(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", "web"),
+        Field(min_length=1, description="Name of the Lease, in the pod's namespace."),
+    ] = "<< cookiecutter.project_slug >>"
+    lease_seconds: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=3600,
+            description="Time after its last sign of life from which another pod may lead.",
+        ),
+    ] = 15
+    renew_seconds: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=3600,
+            allow_inf_nan=False,
+            description="Time without an answer after which a leader gives up and cancels its "
+            "singletons; they have until the lease is over to clean up.",
+        ),
+    ] = 10.0
+    retry_seconds: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=3600,
+            allow_inf_nan=False,
+            description="Time between two renewals, or two attempts; up to a fifth is added.",
+        ),
+    ] = 2.0
+    finish_seconds: Annotated[
+        Seconds,
+        Field(
+            description="Time that a singleton under way gets to finish at a stop, before it is "
+            "cancelled and the lease handed over."
+        ),
+    ] = 1.0
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "LeaderElection":
+        if self.lease_seconds <= self.renew_seconds:
+            raise ValueError(
+                f"LEASE_SECONDS={self.lease_seconds:g} is not above "
+                f"APP_LEADER_ELECTION__RENEW_SECONDS={self.renew_seconds:g}: "
+                "the time between the two is for singletons to clean up"
+            )
+        if self.renew_seconds <= 1.2 * self.retry_seconds:
+            raise ValueError(
+                f"RENEW_SECONDS={self.renew_seconds:g} is not above 1.2 times "
+                f"APP_LEADER_ELECTION__RETRY_SECONDS={self.retry_seconds:g}: "
+                "a leader has to get a second attempt"
+            )
+        return self
+
+
+#% endif
 class Examples(Group):
     """Switches of the example routes."""
 
@@ -163,8 +287,12 @@ class Settings(BaseSettings):
         ),
     ] = 75
     shutdown: Shutdown = Field(default_factory=Shutdown)
+    kubernetes: Kubernetes = Kubernetes()
     probes: Probes = Probes()
     log: Log = Log()
+#% if cookiecutter.leader_election == "yes"
+    leader_election: LeaderElection = LeaderElection()
+#% endif
     examples: Examples = Examples()
 
     @model_validator(mode="after")

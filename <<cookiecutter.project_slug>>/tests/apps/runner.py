@@ -24,6 +24,8 @@ def run(
     service = Service(app, main._options(loaded), components=components)
     app.state.service = service
     stream = logging.configure(loaded.log.level, loaded.log.format, service.context)
-    service.traffic.on_done = AccessLog(stream, as_json=True, phase=service.phase)
+    service.traffic.on_done = AccessLog(
+        stream, as_json=True, phase=service.phase, identity=service.identity
+    )
     prepare(service)
     return service.run(signals)

@@ -26,6 +26,8 @@ CASES: dict[str, Any] = {
         "shutdown": {
             "floorSeconds": 2.5,
             "slackSeconds": 1,
+            "watchEndpoints": True,
+            "fallbackSeconds": 3,
             "quietSeconds": 0.5,
             "limitSeconds": 10,
             "streamSpreadSeconds": 1,
@@ -33,6 +35,14 @@ CASES: dict[str, Any] = {
             "marginSeconds": 3,
         },
         "keepAliveSeconds": 90,
+#% if cookiecutter.leader_election == "yes"
+        "leaderElection": {
+            "leaseSeconds": 20,
+            "renewSeconds": 12.5,
+            "retrySeconds": 3,
+            "finishSeconds": 0,
+        },
+#% endif
         "image": {
             "repository": "registry.example.com:5000/a/b",
             "tag": "1.2.3",
@@ -42,6 +52,8 @@ CASES: dict[str, Any] = {
         "imagePullSecrets": [{"name": "registry"}],
         "config": {
             "APP_HOST": "0.0.0.0",
+            "APP_KUBERNETES__API": "https://10.96.0.1",
+            "APP_KUBERNETES__CREDENTIALS": "/var/run/secrets/kubernetes.io/serviceaccount",
             "APP_PROBES__UNREADY_SECONDS": 1000000 / 1e6,
             "APP_PROBES__MAIN_PORT": False,
             "APP_LOG__LEVEL": "debug",
@@ -121,6 +133,7 @@ CASES: dict[str, Any] = {
             "from": [PEER],
             "managementFrom": [PEER],
             "dns": [{"ipBlock": {"cidr": "10.96.0.10/32"}}],
+            "api": [{"ipBlock": {"cidr": "10.0.0.1/32"}}],
             "egress": [{"to": [PEER], "ports": [{"port": 5432, "protocol": "TCP"}]}],
         },
         "monitoring": {
@@ -191,4 +204,5 @@ CASES: dict[str, Any] = {
         "podDisruptionBudget": {"enabled": False},
         "networkPolicy": {"enabled": False},
     },
+    "unwatched": {"shutdown": {"watchEndpoints": False}},
 }

@@ -11,7 +11,7 @@ from tests.chart.cases import CASES
 from tests.chart.helm import found
 
 #: Not what asks for less safety on purpose, to see that it can be had.
-LOOKED_AT = ("defaults", "dev", "production", "single-node", "hpa", "keda")
+LOOKED_AT = ("defaults", "dev", "production", "single-node", "hpa", "keda", "unwatched")
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])

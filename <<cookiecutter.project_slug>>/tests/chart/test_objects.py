@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.settings import Kubernetes
 from tests.chart.cases import CASES, DIGEST
 from tests.chart.helm import Helm
 
@@ -32,6 +33,59 @@ def test_no_token_without_need(helm: Helm) -> None:
     assert helm.render(CASES["all-typed"]).pod["automountServiceAccountToken"] is True
 
 
+def test_the_service_may_watch_endpoints_and_nothing_else(helm: Helm) -> None:
+    objects = helm.render()
+    role, binding = objects.one("Role"), objects.one("RoleBinding")
+    rules = role["rules"]
+#% if cookiecutter.leader_election == "yes"
+    rules = [rule for rule in rules if rule["resources"] != ["leases"]]
+#% endif
+    assert rules == [
+        {
+            "apiGroups": ["discovery.k8s.io"],
+            "resources": ["endpointslices"],
+            "verbs": ["get", "list", "watch"],
+        }
+    ]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    (subject,) = binding["subjects"]
+    account = objects.pod["serviceAccountName"]
+    assert (subject["name"], subject["namespace"]) == (account, "prod")
+    assert objects.one("ServiceAccount")["metadata"]["name"] == account
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_watched_service_is_the_one_that_is_made(helm: Helm, case: str) -> None:
+    objects = helm.render(CASES[case])
+    service = objects.one("Service")
+    name, _, port = objects.environment["APP_KUBERNETES__SERVICES"].partition(":")
+    assert name == ("" if case == "unwatched" else service["metadata"]["name"])
+    assert port in ("", str(service["spec"]["ports"][0]["port"]))
+
+
+def test_the_token_is_the_services_alone_and_where_it_looks_for_it(helm: Helm) -> None:
+    objects = helm.render({"sidecars": [{"name": "proxy", "image": "proxy:1"}]})
+    volumes = {volume["name"]: volume for volume in objects.pod["volumes"]}
+    mounts = {mount["mountPath"]: mount for mount in objects.container["volumeMounts"]}
+    mount = mounts[str(Kubernetes().credentials)]
+    assert mount["readOnly"] is True
+    sources = volumes[mount["name"]]["projected"]["sources"]
+    files = [sources[0]["serviceAccountToken"]["path"], sources[1]["configMap"]["items"][0]["path"]]
+    assert files == ["token", "ca.crt"]
+    assert "volumeMounts" not in objects.pod["initContainers"][0]
+
+
+#% if cookiecutter.leader_election == "no"
+def test_without_watching_there_is_neither_token_nor_role(helm: Helm) -> None:
+    objects = helm.render({"shutdown": {"watchEndpoints": False}})
+    assert objects.all("Role") == objects.all("RoleBinding") == []
+    assert not [volume for volume in objects.pod["volumes"] if "projected" in volume]
+    assert objects.environment["APP_KUBERNETES__SERVICES"] == ""
+    (rule,) = objects.one("NetworkPolicy")["spec"]["egress"]
+    assert {port["port"] for port in rule["ports"]} == {53}
+
+
+#% endif
 @pytest.mark.parametrize("case", CASES)
 def test_everything_is_in_the_namespace_of_the_release(helm: Helm, case: str) -> None:
     assert {document["metadata"]["namespace"] for document in helm.render(CASES[case])} == {"prod"}
@@ -154,9 +208,31 @@ def test_the_tests_may_ask_where_others_may_not(helm: Helm) -> None:
     assert test["metadata"]["labels"].items() >= peers[-1]["podSelector"]["matchLabels"].items()
 
 
-def test_by_default_a_pod_may_only_ask_for_names(helm: Helm) -> None:
-    (rule,) = helm.render().one("NetworkPolicy")["spec"]["egress"]
-    assert {port["port"] for port in rule["ports"]} == {53}
+def test_by_default_a_pod_may_ask_for_names_the_api_and_its_like(helm: Helm) -> None:
+    objects = helm.render()
+    names, api, pods = objects.one("NetworkPolicy")["spec"]["egress"]
+    assert {port["port"] for port in names["ports"]} == {53}
+    assert {port["port"] for port in api["ports"]} == {443, 6443}
+    assert all("/" in peer["ipBlock"]["cidr"] for peer in api["to"])
+    assert "0.0.0.0/0" not in str(api), "not all the world"
+    assert {port["port"] for port in pods["ports"]} == {8080}
+    (peer,) = pods["to"]
+    selector = objects.one("Service")["spec"]["selector"]
+    assert peer["podSelector"]["matchLabels"] == selector
+
+
+def test_pods_may_ask_each_other_where_others_may_not(helm: Helm) -> None:
+    values: Any = {"networkPolicy": {"from": [{"namespaceSelector": {}}]}}
+    for more, asks in (({}, True), ({"behind": "aws-alb"}, False)):
+        objects = helm.render({**values, **more})
+        selector = objects.one("Service")["spec"]["selector"]
+        peers = objects.one("NetworkPolicy")["spec"]["ingress"][0]["from"]
+        assert ({"podSelector": {"matchLabels": selector}} in peers) is asks
+
+
+def test_an_api_that_is_nowhere_is_out_of_reach(helm: Helm) -> None:
+    egress = helm.render({"networkPolicy": {"api": []}}).one("NetworkPolicy")["spec"]["egress"]
+    assert {port["port"] for rule in egress for port in rule["ports"]} == {53, 8080}
 
 
 def test_routes_lead_to_the_service(helm: Helm) -> None:

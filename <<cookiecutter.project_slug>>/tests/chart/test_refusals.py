@@ -9,12 +9,12 @@ from tests.chart.helm import Helm, HelmError
 
 TOGETHER: list[tuple[str, Any]] = [
     (
-        "shutdown.limitSeconds=4 is below the floor of 5 s (behind: service)",
+        "shutdown.limitSeconds=4 is below the fallback of 5 s (behind: service)",
         {"shutdown": {"limitSeconds": 4}},
     ),
     (
-        "shutdown.limitSeconds=20 is below the floor of 25 s (behind: aws-alb)",
-        {"behind": "aws-alb", "shutdown": {"limitSeconds": 20}},
+        "shutdown.limitSeconds=19 is below the floor of 20 s (behind: aws-alb)",
+        {"behind": "aws-alb", "shutdown": {"limitSeconds": 19}},
     ),
     ("shutdown.marginSeconds=1.9 is under 2", {"shutdown": {"marginSeconds": 1.9}}),
     ("the times add up to 3612 s", {"shutdown": {"limitSeconds": 3600}}),
@@ -94,6 +94,8 @@ TYPOS: list[tuple[str, Any]] = [
     ("imge", {"sidecars": [{"name": "a", "imge": "b"}]}),
     ("effekt", {"tolerations": [{"effekt": "NoSchedule"}]}),
     ("valuefrom", {"env": [{"name": "A", "valuefrom": {}}]}),
+    ("watchEndpoint", {"shutdown": {"watchEndpoint": False}}),
+    ("ipblock", {"networkPolicy": {"api": [{"ipblock": {}}]}}),
     ("podSelektor", {"networkPolicy": {"from": [{"podSelektor": {}}]}}),
     ("port", {"networkPolicy": {"egress": [{"port": 1}]}}),
     ("match", {"httpRoute": {"rules": [{"match": []}]}}),

@@ -63,29 +63,45 @@ def test_what_is_in_front_sets_what_is_not_typed(helm: Helm, router: str) -> Non
     row = BEHIND[router]
     objects = helm.render({"behind": router})
     read = times(objects)
-    assert (read.floor, read.slack) == (row["floor"], row["slack"])
-    assert read.limit > read.floor
+    assert (read.floor, read.slack, read.fallback) == (row["floor"], row["slack"], row["fallback"])
+    assert read.limit == max(read.floor, read.fallback) + 13
     assert int(objects.environment["APP_KEEP_ALIVE_SECONDS"]) > row["idle"]
 
 
 @pytest.mark.parametrize("router", BEHIND)
 def test_what_is_typed_wins(helm: Helm, router: str) -> None:
-    typed = {"floorSeconds": 0, "slackSeconds": 0, "limitSeconds": 1}
+    typed = {"floorSeconds": 0, "slackSeconds": 0, "fallbackSeconds": 0.5, "limitSeconds": 1}
     objects = helm.render({"behind": router, "shutdown": typed, "keepAliveSeconds": 7000})
     read = times(objects)
-    assert (read.floor, read.slack, read.limit) == (0, 0, 1)
+    assert (read.floor, read.slack, read.fallback, read.limit) == (0, 0, 0.5, 1)
     assert objects.environment["APP_KEEP_ALIVE_SECONDS"] == "7000"
+
+
+@pytest.mark.parametrize("router", BEHIND)
+def test_a_stop_is_no_shorter_without_the_api(router: str) -> None:
+    """An endpoint that is withdrawn at once is the quickest case there is."""
+    row = BEHIND[router]
+    assert row["fallback"] >= max(row["floor"], row["slack"])
+
+
+@pytest.mark.parametrize("router", BEHIND)
+def test_who_answers_is_asked_where_connections_go_by_way_of_the_service(
+    helm: Helm, router: str
+) -> None:
+    watched = helm.render({"behind": router}).environment["APP_KUBERNETES__SERVICES"]
+    assert watched.endswith(":80") is not BEHIND[router]["direct"]
 
 
 def test_schema_and_table_name_the_same() -> None:
     assert schema()["properties"]["behind"]["enum"] == list(BEHIND)
 
 
-def test_the_notes_tell_the_stop_in_its_order(helm: Helm) -> None:
-    notes = helm.notes({"shutdown": {"quietSeconds": 0.5}})
+@pytest.mark.parametrize(("watches", "first"), [(True, 0), (False, 5)])
+def test_the_notes_tell_the_stop_in_its_order(helm: Helm, watches: bool, first: int) -> None:
+    notes = helm.notes({"shutdown": {"quietSeconds": 0.5, "watchEndpoints": watches}})
     told = [
         line.split() for line in notes.splitlines() if line[:8].strip().replace(".", "").isdigit()
     ]
-    assert [float(words[0]) for words in told] == [0, 5, 18, 23, 28, 29, 30]
+    assert [float(words[0]) for words in told] == [0, first, 18, 23, 28, 29, 30]
     assert told[-1][-1] == "terminationGracePeriodSeconds"
     assert "0.5 s" in notes

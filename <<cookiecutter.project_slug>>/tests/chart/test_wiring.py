@@ -169,7 +169,7 @@ def mounts(objects: Objects, folder: Path) -> Iterator[int | None]:
 def kubelet(tmp_path: Path) -> Iterator[Kubelet]:
     values = {
         "listen": {"port": free_port(), "managementPort": free_port()},
-        "shutdown": {"floorSeconds": 0, "quietSeconds": 0.2, "limitSeconds": 5},
+        "shutdown": {"fallbackSeconds": 0.2, "quietSeconds": 0.2, "limitSeconds": 5},
     }
     objects = found()[0].render(values)
     with mounts(objects, tmp_path) as user:

@@ -23,12 +23,18 @@ def with_variables(**variables: object) -> Patch:
 
 #: The listener closes as soon as nothing is in flight.
 no_floor = with_variables(
-    APP_SHUTDOWN__FLOOR_SECONDS=0, APP_SHUTDOWN__QUIET_SECONDS=0, APP_SHUTDOWN__LIMIT_SECONDS=1
+    APP_KUBERNETES__SERVICES="",
+    APP_SHUTDOWN__FLOOR_SECONDS=0,
+    APP_SHUTDOWN__FALLBACK_SECONDS=0,
+    APP_SHUTDOWN__QUIET_SECONDS=0,
+    APP_SHUTDOWN__LIMIT_SECONDS=1,
 )
 
 #: What a request needs, and what the drain gives it.
 hanging_handler = with_variables(
-    APP_SHUTDOWN__LIMIT_SECONDS=3, APP_SHUTDOWN__STREAM_SPREAD_SECONDS=0.1
+    APP_SHUTDOWN__FALLBACK_SECONDS=1,
+    APP_SHUTDOWN__LIMIT_SECONDS=3,
+    APP_SHUTDOWN__STREAM_SPREAD_SECONDS=0.1,
 )
 
 

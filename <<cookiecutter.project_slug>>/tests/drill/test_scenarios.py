@@ -26,6 +26,8 @@ SETTINGS = (
     "probes.readiness.periodSeconds=1",
     "probes.readiness.timeoutSeconds=1",
     "shutdown.floorSeconds=1",
+    "shutdown.slackSeconds=1",
+    "shutdown.fallbackSeconds=1",
 )
 PLAN = Plan(
     values=Values(settings=SETTINGS), replicas=2, rate=40, streams=2, propagation=(0.5, 1.0)

@@ -89,6 +89,13 @@ async def _work(job_id: str, seconds: float) -> None:
     log.info("job done", job_id=job_id)
 
 
+#% if cookiecutter.leader_election == "yes"
+async def take_stock() -> None:
+    """Done by one pod at a time: ``main.py`` makes it a singleton."""
+    log.info("only the leader says this")
+
+
+#% endif
 @router.get("/block")
 async def block(request: Request, seconds: Seconds = 1) -> dict[str, float]:
     """Block the event loop, to see what the probes make of it."""

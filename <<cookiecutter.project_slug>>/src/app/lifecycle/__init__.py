@@ -6,7 +6,13 @@ A stop, in the order in which it happens::
     phase               DRAINING: readiness is false before anything else happens
     probes, management  the kubelet reads it on a port of its own, from a thread of its own
     traffic             the listener stays open; every answer says ``Connection: close``
-    drain               when arrivals are over: min(limit, max(floor, last arrival + quiet))
+    drain               when arrivals are over: min(limit, max(floor, endpoint gone + slack,
+                        last arrival + quiet))
+    rotation            meanwhile: has the API withdrawn the endpoint (endpoint, kube_api), and who
+                        answers at the Service's address (dataplane)?
+#% if cookiecutter.leader_election == "yes"
+    leadership          singletons end, then another pod may lead; singletons sees to the former
+#% endif
     streams             SSE and WebSocket clients are told, spread over a few seconds
     server              STOPPING: listener closed, stragglers cancelled
     tasks, components   ended in this order, each within its budget

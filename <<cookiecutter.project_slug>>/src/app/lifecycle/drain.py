@@ -15,6 +15,20 @@ from app.lifecycle.latch import Latch
 
 
 @dataclass(frozen=True, slots=True)
+class Rotation:
+    """Whether connections are sent to this pod; times on the monotonic clock."""
+
+    gone: float | None = None
+    """When its endpoint was seen withdrawn; infinite before, None where it cannot be watched."""
+    last_seen: float = -math.inf
+    """When the endpoint was last known to be there, where it was lost sight of."""
+    own_answer: float = -math.inf
+    """When this pod last answered to itself at its Service's address."""
+    asking_until: float = -math.inf
+    """When it will be known at the latest who answers there."""
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What is known about the traffic at one moment; times on the monotonic clock."""
 
@@ -22,8 +36,7 @@ class Evidence:
     """When the drain began."""
     last_arrival: float = -math.inf
     """The last new request, or new connection that has not sent its request yet."""
-    endpoint_gone: float | None = None
-    """When this pod's endpoint was seen withdrawn; None where nobody watches it."""
+    rotation: Rotation = Rotation()
     in_flight: int = 0
     """Requests that are not complete; streams do not count."""
 
@@ -36,6 +49,8 @@ class Verdict:
     stop_listening: bool
     ask_again_at: float
     waiting_for: str
+    decided_by: str
+    """The date that is the last one to pass, of those in the rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +63,10 @@ class DrainPolicy:
 
         min(limit, max(floor, endpoint gone + slack, last arrival + quiet))
 
-    and not before nothing is in flight.
+    and not before nothing is in flight. Gone means: withdrawn in the API, and the
+    last time that this pod answered to itself at its Service's address. Where the
+    endpoint cannot be watched, ``fallback`` takes the place of that term: from the
+    beginning, or from when the endpoint was last known to be there.
 
     All times are seconds on the monotonic clock; the caller passes ``now``.
 
@@ -61,25 +79,38 @@ class DrainPolicy:
     slack: float = 2.0
     quiet: float = 1.0
     limit: float = 18.0
+    fallback: float = 0.0
+
+    def dates(self, evidence: Evidence) -> dict[str, float]:
+        """What must have passed before arrivals are over, by name; the limit aside."""
+        began, rotation = evidence.began, evidence.rotation
+        dates = {"floor": began + self.floor}
+        if rotation.gone is None:
+            dates["fallback"] = max(began, rotation.last_seen) + self.fallback
+        else:
+            dates["endpoint gone + slack"] = rotation.gone + self.slack
+            dates["last answer to itself + slack"] = rotation.own_answer + self.slack
+            dates["who answers at the Service"] = rotation.asking_until
+        dates["last arrival + quiet"] = evidence.last_arrival + self.quiet
+        return dates
 
     def arrivals_end(self, evidence: Evidence) -> float:
         """The moment from which no new request is expected, as far as is known."""
-        dates = [evidence.began + self.floor, evidence.last_arrival + self.quiet]
-        if evidence.endpoint_gone is not None:
-            dates.append(evidence.endpoint_gone + self.slack)
-        return min(evidence.began + self.limit, max(dates))
+        return min(evidence.began + self.limit, max(self.dates(evidence).values()))
 
     def decide(self, now: float, evidence: Evidence) -> Verdict:
         """Say whether to stop listening at ``now``."""
         limit = evidence.began + self.limit
-        over = self.arrivals_end(evidence)
+        over, dates = self.arrivals_end(evidence), self.dates(evidence)
+        last = max(dates, key=dates.__getitem__)
         if now >= limit:
-            return Verdict(True, True, math.inf, "nothing: the limit is reached")
+            last = last if dates[last] < limit else f"limit, before {last}"
+            return Verdict(True, True, math.inf, "nothing: the limit is reached", last)
         if now < over:
-            return Verdict(False, False, over, "arrivals to end")
+            return Verdict(False, False, over, last, last)
         if evidence.in_flight:
-            return Verdict(True, False, limit, "requests in flight")
-        return Verdict(True, True, math.inf, "nothing: quiet and idle")
+            return Verdict(True, False, limit, "requests in flight", last)
+        return Verdict(True, True, math.inf, "nothing: quiet and idle", last)
 
 
 class Gauge(Protocol):
@@ -98,21 +129,21 @@ async def drain(
     *,
     began: float,
     hurried: Latch,
-    arrivals_over: Callable[[], None],
+    arrivals_over: Callable[[str], None],
     clock: Callable[[], float] = time.monotonic,
 ) -> bool:
     """Wait until it is safe to stop listening; say whether the wait was cut short.
 
     ``began`` is the monotonic time at which the drain began. ``arrivals_over`` is
-    called when no new request is expected any more, perhaps more than once.
-    ``hurried`` ends the wait at once; so does the limit.
+    called when no new request is expected any more, perhaps more than once, with
+    what that rests on. ``hurried`` ends the wait at once; so does the limit.
     """
     while True:
         evidence = gauge.evidence(began)
         now = clock()
         verdict = policy.decide(now, evidence)
         if verdict.arrivals_over or hurried.is_set():
-            arrivals_over()
+            arrivals_over("hurried" if hurried.is_set() else verdict.decided_by)
         if verdict.stop_listening or hurried.is_set():
             return hurried.is_set() or now >= began + policy.limit
         change = asyncio.create_task(gauge.changed())

@@ -1,9 +1,9 @@
-"""Where the drain reads the evidence: requests in flight and connections."""
+"""Where the drain reads the evidence: requests in flight, connections, the endpoint."""
 
 import asyncio
 import contextlib
 
-from app.lifecycle.drain import Evidence
+from app.lifecycle.drain import Evidence, Rotation
 from app.lifecycle.server import HttpServer
 from app.lifecycle.traffic import Traffic
 
@@ -18,6 +18,12 @@ class TrafficGauge:
         self._traffic = traffic
         self._server = server
         self._flushing = 0
+        self._rotation = Rotation()
+
+    def set_rotation(self, rotation: Rotation) -> None:
+        """Take over what has been found out about the endpoint; in the main thread."""
+        self._rotation = rotation
+        self._traffic.changed.set()
 
     def evidence(self, began: float) -> Evidence:
         self._traffic.changed.clear()
@@ -25,6 +31,7 @@ class TrafficGauge:
         return Evidence(
             began=began,
             last_arrival=max(self._traffic.last_request, self._server.newest_silent()),
+            rotation=self._rotation,
             in_flight=len(self._traffic.in_flight()) + self._flushing,
         )
 

@@ -86,6 +86,25 @@ def measures(
             "How many times background work of this name raised.",
             [({"task": name}, count) for name, count in sorted(dict(tasks.failures).items())],
         ),
+#% if cookiecutter.leader_election == "yes"
+        _gauge(
+            "app_leader",
+            "Whether this pod leads, and with that runs the singletons.",
+            int(tasks.leadership.leads),
+        ),
+        Metric(
+            "app_leader_changes_total",
+            "counter",
+            "Changes of leader that this pod saw.",
+            [({}, tasks.leadership.changes)],
+        ),
+        Metric(
+            "app_singletons_cut_total",
+            "counter",
+            "How many rounds of a singleton of this name were cut off.",
+            [({"task": name}, count) for name, count in sorted(dict(tasks.leadership.cut).items())],
+        ),
+#% endif
         _gauge("app_tasks_running", "Background tasks that run.", len(tasks.names())),
         _gauge(
             "process_start_time_seconds",

@@ -86,24 +86,30 @@ class Probes:
         return Answer(not ill, ill or "ready")
 
 
-def answer_with(question: Callable[[], Answer]) -> App:
-    """An ASGI application that answers ``question``: 200 or 503, as text or as JSON."""
+def answer_with(question: Callable[[], Answer], *headers: tuple[bytes, bytes]) -> App:
+    """An ASGI application that answers ``question``: 200 or 503, as text or as JSON.
+
+    ``headers`` are sent along.
+    """
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         ok, reason = question()
         if _wants_json(scope["headers"]):
             body = json.dumps({"ok": ok, "reason": reason}).encode()
-            await respond(send, 200 if ok else 503, body, b"application/json")
+            await respond(send, 200 if ok else 503, body, b"application/json", *headers)
         else:
-            text = "ok" if ok else reason
-            await respond(send, 200 if ok else 503, f"{text}\n".encode(), b"text/plain")
+            body = f"{'ok' if ok else reason}\n".encode()
+            await respond(send, 200 if ok else 503, body, b"text/plain", *headers)
 
     return app
 
 
-async def respond(send: Send, status: int, body: bytes, media_type: bytes) -> None:
+async def respond(
+    send: Send, status: int, body: bytes, media_type: bytes, *more: tuple[bytes, bytes]
+) -> None:
     """Send a whole response. Whoever probes opens a connection for each question."""
     headers = [
+        *more,
         (b"content-type", media_type),
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),

@@ -61,6 +61,8 @@ class Report:
 
     reason: str
     exit_code: int
+    #: What the drain waited for last before it let go; empty if it did not get there.
+    decided_by: str
     #: Seconds per phase, and ``total`` from the request to stop to the end.
     seconds: dict[str, float]
     components: dict[str, float]
@@ -74,14 +76,16 @@ class Report:
     #: All that could not end by itself, by name.
     cut: list[str]
 
-    def write(self) -> None:
+    def write(self, identity: Mapping[str, str]) -> None:
         """Write the report as one JSON object, on a terminal too; nothing comes after it.
+
+        ``identity`` says whose it is.
 
         A log that cannot be written, as on a full disk, changes nothing about the stop.
         """
         line = {"event": "stopped", "level": "info" if self.exit_code == 0 else "error"}
         stamp = {"timestamp": datetime.now(UTC).isoformat(), "phase": Phase.STOPPED.label}
-        text = json.dumps({**line, **asdict(self), **stamp}) + "\n"
+        text = json.dumps({**line, **identity, **asdict(self), **stamp}) + "\n"
         with contextlib.suppress(OSError):
             for handler in logging.getLogger().handlers:
                 handler.flush()

@@ -14,6 +14,7 @@ from app.lifecycle.checks import Checks
 from app.lifecycle.components import Component, Components
 from app.lifecycle.control import Control
 from app.lifecycle.exchange import App
+from app.lifecycle.identity import POD_HEADER, Cluster, Identity
 from app.lifecycle.management import Management, management_app, page
 from app.lifecycle.measures import measures
 from app.lifecycle.phase import Lifecycle, Phase
@@ -49,6 +50,8 @@ class Options:
     stall: float
     unready: float
     times: Times
+    identity: Identity
+    cluster: Cluster
 
 
 class Service:
@@ -66,6 +69,8 @@ class Service:
         components: Iterable[Component] = (),
     ) -> None:
         self._options = options
+        #: What every log line carries.
+        self.identity = options.identity.fields()
         self.lifecycle = Lifecycle(options.times.grace)
         self.components = Components(components)
         self.components.on_death = self.lifecycle.drain
@@ -78,11 +83,18 @@ class Service:
         livez, readyz = answer_with(self.probes.livez), answer_with(self.probes.readyz)
         startupz = answer_with(self.probes.startupz)
         self._routes = {"/startupz": startupz, "/livez": livez, "/readyz": readyz}
-        self.traffic = Traffic(
-            app,
-            self.lifecycle,
-            aside={"/livez": livez, "/readyz": readyz} if options.probes_on_main_port else {},
-        )
+        self.traffic = Traffic(app, self.lifecycle, aside=self._beside_the_application())
+
+    def _beside_the_application(self) -> dict[str, App]:
+        """Routes of the main port that are not the application's."""
+        if not self._options.probes_on_main_port:
+            return {}
+        pod = self._options.identity.pod.encode()
+        who = ((POD_HEADER, pod),) if pod else ()
+        return {
+            "/livez": answer_with(self.probes.livez),
+            "/readyz": answer_with(self.probes.readyz, *who),
+        }
 
     def run(self, signals: Signals) -> int:
         """Live until told to stop, and return the exit code.
@@ -118,12 +130,13 @@ class Service:
 
     def context(self) -> dict[str, object]:
         """What every log line of the service carries."""
-        return {"phase": self.phase()}
+        return {**self.identity, "phase": self.phase()}
 
     def status(self) -> dict[str, object]:
         """What ``/statusz`` shows."""
         ready = self.probes.readyz()
         return {
+            **self.identity,
             "phase": self.phase(),
             "reason": self.lifecycle.reason,
             "ready": ready.ok,
@@ -133,6 +146,9 @@ class Service:
             "tasks": self.tasks.names(),
             "task_failures": dict(self.tasks.failures),
             "checks": self.checks.results(),
+#% if cookiecutter.leader_election == "yes"
+            "leadership": self.tasks.leadership.status(),
+#% endif
         }
 
     def _open_ports(self) -> tuple[HttpServer, Management]:
@@ -185,6 +201,8 @@ class Service:
             checks=self.checks,
             tasks=self.tasks,
             components=self.components,
+            identity=self._options.identity,
+            cluster=self._options.cluster,
         )
         watchdog.start(stop.last_words)
         starting = asyncio.create_task(self._start(server), name="start")
@@ -208,7 +226,7 @@ class Service:
         self.lifecycle.advance(Phase.STOPPED, self.lifecycle.reason)
         await asyncio.to_thread(management.stop)
         report = stop.report()
-        report.write()
+        report.write(self.identity)
         return report.exit_code
 
     async def _start(self, server: HttpServer) -> None:

@@ -5,14 +5,15 @@ import contextlib
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from app.lifecycle.checks import Checks
 from app.lifecycle.components import Components
-from app.lifecycle.drain import DrainPolicy, drain
+from app.lifecycle.drain import DrainPolicy, Rotation, drain
 from app.lifecycle.gauge import TrafficGauge
+from app.lifecycle.identity import Cluster, Identity
 from app.lifecycle.phase import Lifecycle, Phase
 from app.lifecycle.report import Journal, Report, seconds_per_phase
 from app.lifecycle.server import HttpServer
@@ -20,6 +21,9 @@ from app.lifecycle.streams import FAREWELL, end_streams
 from app.lifecycle.tasks import Tasks
 from app.lifecycle.traffic import Traffic
 from app.lifecycle.watchdog import busy_threads, stacks, where_is
+
+if TYPE_CHECKING:
+    from app.lifecycle.rotation import RotationWatch
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +41,7 @@ class Times:
     slack: float
     quiet: float
     limit: float
+    fallback: float
     stream_spread: float
     stop: float
     grace: float
@@ -58,7 +63,10 @@ class Stop:
     checks: Checks
     tasks: Tasks
     components: Components
+    identity: Identity
+    cluster: Cluster
     _connections_before: int = 0
+    _decided_by: str = ""
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
     async def drain(self) -> None:
@@ -66,14 +74,17 @@ class Stop:
         times, lifecycle = self.times, self.lifecycle
         self._connections_before = self.server.connections.accepted
         self.journal.note(f"draining: {lifecycle.reason}; not ready, still serving")
-        policy = DrainPolicy(times.floor, times.slack, times.quiet, times.limit)
+        policy = DrainPolicy(times.floor, times.slack, times.quiet, times.limit, times.fallback)
         gauge, began = TrafficGauge(self.traffic, self.server), lifecycle.entered[Phase.DRAINING]
+        watch = self._watch_endpoint(gauge)
         endings: list[asyncio.Task[None]] = []
 
-        def arrivals_over() -> None:
+        def arrivals_over(decided_by: str) -> None:
             streams = self.traffic.streams()
             if not endings:
-                self.journal.note(f"arrivals are over; {len(streams)} streams to end")
+                text = f"arrivals are over ({decided_by}); {len(streams)} streams to end"
+                self.journal.note(text, decided_by=decided_by)
+                self._decided_by = decided_by
             elif not endings[-1].done() or not streams:
                 return
             end = end_streams(self.traffic, spread=times.stream_spread, hurried=lifecycle.hurried)
@@ -94,9 +105,35 @@ class Stop:
             fresh = any(not stream.ended for stream in self.traffic.streams())
             if cut_short or (verdict.stop_listening and not fresh):
                 break
+        if watch is not None:
+            watch.end()
         left = [exchange.name for exchange in self.traffic.exchanges]
         self.journal.cut.extend(left)
         self.journal.note(f"cut off: {', '.join(left)}" if left else "drained")
+
+    def _watch_endpoint(self, gauge: TrafficGauge) -> "RotationWatch | None":
+        """Find out where this pod's endpoint stands, if there is somewhere to ask."""
+        if not self.cluster.services:
+            if self.times.fallback:
+                rule = f"the fallback of {self.times.fallback:g} s takes its place"
+                self.journal.note(f"the endpoint is not watched: no Service is named; {rule}")
+            return None
+        # Only now: a service that does not stop has no use for it.
+        from app.lifecycle.rotation import RotationWatch
+
+        def take(rotation: Rotation, sentence: str) -> None:
+            gauge.set_rotation(rotation)
+            if sentence:
+                self.journal.note(sentence)
+
+        def tell(rotation: Rotation, sentence: str) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens
+                self._loop.call_soon_threadsafe(take, rotation, sentence)
+
+        watch = RotationWatch(self.identity, self.cluster, tell, fallback=self.times.fallback)
+        gauge.set_rotation(watch.rotation)
+        watch.start()
+        return watch
 
     async def stop(self) -> None:
         """STOPPING: close the listener, then all else in order, each within its budget."""
@@ -145,6 +182,7 @@ class Stop:
         accepted = self.server.connections.accepted - self._connections_before
         return Report(
             reason=self.lifecycle.reason,
+            decided_by=self._decided_by,
             exit_code=1 if self.journal.cut else 0,
             seconds=seconds_per_phase(self.lifecycle.entered, time.monotonic()),
             components=dict(self.components.seconds),
@@ -170,4 +208,4 @@ class Stop:
                     where=where_is(task),
                 )
         self.journal.cut.append("the stop itself: the grace period is over")
-        self.report().write()
+        self.report().write(self.identity.fields())

@@ -5,10 +5,16 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
+#% if cookiecutter.leader_election == "yes"
+from functools import partial
+#% endif
 from typing import Any
 
 import structlog
 
+#% if cookiecutter.leader_election == "yes"
+from app.lifecycle.leadership import Leadership
+#% endif
 from app.lifecycle.phase import Lifecycle, Phase
 
 log = structlog.get_logger(__name__)
@@ -28,6 +34,10 @@ class Tasks:
         self._running: set[asyncio.Task[Any]] = set()
         self._rounds: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
         self._started = False
+#% if cookiecutter.leader_election == "yes"
+        #: Who may run singletons.
+        self.leadership = Leadership()
+#% endif
         #: How many times work of a name raised.
         self.failures: Counter[str] = Counter()
         self.finished = 0
@@ -49,9 +59,19 @@ class Tasks:
         *,
         name: str,
         jitter: float = 0.0,
+#% if cookiecutter.leader_election == "yes"
+        singleton: bool = False,
+#% endif
     ) -> None:
         """Call ``work`` every ``seconds``, up to ``jitter`` seconds later each time.
 
+#% if cookiecutter.leader_election == "yes"
+        A ``singleton`` runs in one pod at a time: a round that is due while this one
+        does not lead is left out. When the leadership ends, so does the round: it is
+        cancelled, and no step of it is made once another pod may lead. At a stop it
+        gets APP_LEADER_ELECTION__FINISH_SECONDS.
+
+#% endif
         The first round comes after one interval. Rounds never overlap: one that
         takes longer than the interval delays the next. No round starts once the
         service drains; the running one may finish. May be called before the
@@ -62,6 +82,10 @@ class Tasks:
             raise ValueError(f"task {name!r}: every needs seconds above 0 and jitter from 0")
         if name in self._rounds:
             raise ValueError(f"there is a periodic task named {name!r} already")
+#% if cookiecutter.leader_election == "yes"
+        if singleton:
+            work = partial(self._run_alone, name, work)
+#% endif
         self._rounds[name] = lambda: self._repeat(seconds, work, name, jitter)
         if self._started:
             self._track(self._rounds[name](), name)
@@ -69,6 +93,9 @@ class Tasks:
     def start(self) -> None:
         """Begin the rounds that were asked for before the event loop ran."""
         self._started = True
+#% if cookiecutter.leader_election == "yes"
+        self.leadership.start(self._lifecycle)
+#% endif
         for name, rounds in self._rounds.items():
             self._track(rounds(), name)
 
@@ -115,6 +142,13 @@ class Tasks:
             await self._guard(name, work())
             due = max(due + seconds, time.monotonic())
 
+#% if cookiecutter.leader_election == "yes"
+    async def _run_alone(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
+        """A round in this pod and no other; the report names it when a stop cuts it off."""
+        if not await self.leadership.run(name, work) and self._lifecycle.draining:
+            self.cut.append(name)
+
+#% endif
     async def _drains_before(self, due: float) -> bool:
         try:
             async with asyncio.timeout(max(0.0, due - time.monotonic())):

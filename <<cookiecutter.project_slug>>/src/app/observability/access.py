@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol, TextIO
 
 #: Seconds for which lines may wait for the next ones: one write for all of them.
@@ -33,8 +33,17 @@ class AccessLog:
     line flushes the stream, so the order of the lines is that of the events.
     """
 
-    def __init__(self, stream: TextIO, *, as_json: bool, phase: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        as_json: bool,
+        phase: Callable[[], str],
+        identity: Mapping[str, str],
+    ) -> None:
         self._stream = stream
+        # Written once: it is the same for every request.
+        self._identity = "".join(f'"{key}": {_quote(value)}, ' for key, value in identity.items())
         self._as_json = as_json
         self._phase = phase
         self._second = 0
@@ -46,8 +55,9 @@ class AccessLog:
             line = (
                 f'{{"method": "{request.method}", "path": {_quote(request.path)}, '
                 f'"status": {request.status}, "seconds": {seconds:.6f}, '
-                f'"request_id": "{request.request_id}", "phase": "{self._phase()}", '
-                f'"event": "request", "level": "info", "timestamp": "{self._now()}"}}\n'
+                f'"request_id": "{request.request_id}", {self._identity}'
+                f'"phase": "{self._phase()}", "event": "request", "level": "info", '
+                f'"timestamp": "{self._now()}"}}\n'
             )
         else:
             line = (

@@ -1,0 +1,1 @@
+"""What the service opens and must close."""

@@ -1,0 +1,226 @@
+"""One process that wants the Lease: follows whoever has it, takes it when it is free, leads.
+
+The rules are those of client-go's ``leaderelection``. A follower looks only at
+whether the Lease changes, by a clock of its own: one that has not changed for as
+long as it says is free. Times that others wrote into it are not compared with anything.
+
+For the leader that time begins before it sends its request, for the others after
+they have heard of it: so the leader is the first to know that it is over.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import math
+import random
+import socket
+import time
+import uuid
+
+import structlog
+
+from app.components.lease_api import ApiError, ConflictError, LeaseApi, Record, now
+from app.lifecycle.identity import Identity
+from app.lifecycle.leadership import Leadership
+from app.lifecycle.singletons import Clock
+from app.settings import LeaderElection
+
+log = structlog.get_logger(__name__)
+
+#: Seconds for which it is tried to hand the Lease back at a stop.
+RELEASE = 2.0
+#: Most seconds between two attempts while the API does not do what it is asked.
+BACKOFF = 30.0
+#: Up to this many seconds, by chance, a follower leaves to the others when the Lease is free.
+COURTESY = 0.1
+#: After so many lost races in a row, something else must be wrong, and attempts become rarer.
+LOST_RACES = 5
+#: Up to this part, by chance, is added to the time between two attempts.
+JITTER = 0.2
+
+
+def identity() -> str:
+    """The pod's name, and something that is new in each of its processes."""
+    pod = Identity.from_environment().pod or socket.gethostname()
+    return f"{pod}_{uuid.uuid4().hex[:8]}"
+
+
+class Candidate:
+    """Campaigns for ``leadership`` with the Lease of ``api`` until the service drains."""
+
+    def __init__(
+        self,
+        leadership: Leadership,
+        settings: LeaderElection,
+        api: LeaseApi,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self.identity = identity()
+        self._leadership = leadership
+        self._settings = settings
+        self._api = api
+        self._clock = clock
+        self._seen: Record | None = None
+        self._seen_at = -math.inf
+        self._changed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follow and lead by turns; in the end hand back what is held."""
+        failures = conflicts = 0
+        while not self._leadership.draining.is_set():
+            try:
+                await self._take_turn()
+                failures = conflicts = 0
+            except ConflictError:  # another pod was quicker
+                conflicts += 1
+                slow = self._backoff(0) if conflicts > LOST_RACES else 0.0
+                await self._sleep(slow + random.uniform(0, COURTESY))
+            except ApiError as error:
+                failures += 1
+                self._leadership.explain(str(error))
+                await self._sleep(self._backoff(failures))
+        await self._leadership.over.wait()
+        if self._seen is not None and self._seen.holder == self.identity:
+            await self._release(self._seen)
+
+    async def _take_turn(self) -> None:
+        if (record := await self._api.read()) is not None:
+            self._see(record)
+        if not self._is_free():
+            await self._follow()
+        elif await self._claim():
+            await self._lead()
+
+    # -- as a follower ------------------------------------------------------------------
+
+    def _see(self, record: Record) -> None:
+        if record != self._seen:
+            self._seen, self._seen_at = record, self._clock()
+            self._changed.set()
+        self._leadership.announce(record.holder, record.transitions)
+
+    def _expires_in(self) -> float:
+        """Seconds for which the Lease is its holder's; a Lease that was deleted still is."""
+        if self._seen is None or self._seen.holder in ("", self.identity):
+            return 0.0
+        return self._seen_at + self._seen.seconds - self._clock()
+
+    def _is_free(self) -> bool:
+        return self._expires_in() <= 0
+
+    async def _follow(self) -> None:
+        """Return when the Lease looks free, or the service drains."""
+        watching = asyncio.create_task(self._watch(), name="watch of the lease")
+        try:
+            while not self._is_free() and not self._leadership.draining.is_set():
+                self._changed.clear()
+                await self._sleep(self._expires_in(), self._changed)
+        finally:
+            watching.cancel()
+            await asyncio.wait({watching})
+        if not watching.cancelled():
+            watching.result()
+        await self._sleep(random.uniform(0, COURTESY))
+
+    async def _watch(self) -> None:
+        """See each change; where the Lease cannot be watched, by asking again and again."""
+        failures, told = 0, ""
+        while True:
+            try:
+                began = self._clock()
+                async for record in self._api.changes():
+                    self._see(record)
+                    failures = 0
+                if self._clock() - began > self._settings.retry_seconds:
+                    continue  # the server ends each watch after a while
+            except ApiError as error:
+                if str(error) != told:
+                    log.warning("the lease cannot be watched; it is asked for", why=str(error))
+                told = str(error)
+            await asyncio.sleep(self._backoff(failures))
+            try:
+                if (polled := await self._api.read()) is not None:
+                    self._see(polled)
+                failures = 0
+            except ApiError as error:
+                failures += 1
+                self._leadership.explain(str(error))
+
+    # -- as the leader ------------------------------------------------------------------
+
+    async def _claim(self) -> bool:
+        """Take the Lease or renew it; False if that was done too late. Raises ConflictError."""
+        was, moment, sent = self._seen, now(), self._clock()
+        mine = was is not None and was.holder == self.identity
+        record = Record(
+            holder=self.identity,
+            seconds=self._settings.lease_seconds,
+            transitions=0 if was is None else was.transitions + (not mine),
+            acquired=was.acquired if was is not None and mine else moment,
+            renewed=moment,
+        )
+        await self._api.write(record)
+        held = self._leadership.hold(
+            sent + self._settings.renew_seconds, sent + self._settings.lease_seconds
+        )
+        self._see(record)
+        return held
+
+    async def _lead(self) -> None:
+        """Renew until the Lease is lost, or not needed any more."""
+        failing = ""
+        while True:
+            await self._sleep(self._backoff(0), self._leadership.over, in_drain=True)
+            if not self._leadership.leads:
+                return
+            try:
+                await self._claim()
+                failing = ""
+            except ConflictError:
+                with contextlib.suppress(ApiError):
+                    await self._look_whose_it_is()
+            except ApiError as error:
+                if not failing:
+                    log.warning("the lease was not renewed, it is tried again", why=str(error))
+                failing = str(error)
+
+    async def _look_whose_it_is(self) -> None:
+        """Somebody changed the Lease: it may be another's now, deleted, or just edited."""
+        record = await self._api.read()
+        if record is not None and record.holder != self.identity:
+            self._leadership.lose("another pod took the lease", another_leads=True)
+        if record is not None:
+            self._see(record)
+
+    async def _release(self, record: Record) -> None:
+        """Hand the Lease back, so that the others need not wait until it runs out."""
+        free = dataclasses.replace(record, holder="", seconds=1, renewed=now())
+        try:
+            async with asyncio.timeout(RELEASE):
+                try:
+                    await self._api.write(free)
+                except ConflictError:
+                    changed = await self._api.read()
+                    if changed is None or changed.holder != self.identity:
+                        return
+                    await self._api.write(free)
+        except (ConflictError, ApiError, TimeoutError) as error:
+            log.warning("the lease was not released, it runs out by itself", why=str(error))
+        else:
+            self._see(free)
+
+    # -- time ---------------------------------------------------------------------------
+
+    def _backoff(self, failures: int) -> float:
+        seconds = min(BACKOFF, self._settings.retry_seconds * 2.0 ** min(failures, 10))
+        return max(seconds, self._settings.retry_seconds) * random.uniform(1, 1 + JITTER)
+
+    async def _sleep(self, seconds: float, *until: asyncio.Event, in_drain: bool = False) -> None:
+        """Sleep until one of these events, or the drain unless ``in_drain``."""
+        events = [*until] if in_drain else [*until, self._leadership.draining]
+        waits = [asyncio.create_task(event.wait()) for event in events]
+        try:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()

@@ -1,0 +1,229 @@
+"""A Lease (coordination.k8s.io/v1) over the API of Kubernetes, in the words of an election.
+
+The client is imported when it is first needed, and in a thread: it takes most of a
+second, which the service spends serving.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import json
+import os
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from app.lifecycle.identity import Identity
+from app.lifecycle.latch import Latch
+from app.settings import Kubernetes, LeaderElection
+
+if TYPE_CHECKING:
+    from kubernetes.aio.client import Configuration
+
+#: Seconds after which a watch is begun anew.
+WATCH = 300
+
+
+class ApiError(Exception):
+    """The API did not do what it was asked; the message says what is missing."""
+
+
+class ConflictError(Exception):
+    """Somebody else changed the Lease since it was read."""
+
+
+class AbsentError(Exception):
+    """There is no such Lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a Lease says."""
+
+    holder: str
+    #: Time for which the others leave it to its holder after they saw it change.
+    seconds: int
+    #: How often it changed hands.
+    transitions: int
+    acquired: datetime | None
+    renewed: datetime | None
+
+    @classmethod
+    def of(cls, lease: Any) -> "Record":
+        spec = lease.spec
+        return cls(
+            holder=(spec and spec.holder_identity) or "",
+            seconds=(spec and spec.lease_duration_seconds) or 0,
+            transitions=(spec and spec.lease_transitions) or 0,
+            acquired=spec and spec.acquire_time,
+            renewed=spec and spec.renew_time,
+        )
+
+
+async def load_client() -> None:
+    """Import the client without keeping the event loop from turning."""
+    loaded = Latch()
+
+    def load() -> None:
+        try:
+            importlib.import_module("kubernetes.aio.client")
+        finally:
+            loaded.set()
+
+    # A daemon: a stop that comes meanwhile does not wait for it.
+    threading.Thread(target=load, name="import of kubernetes", daemon=True).start()
+    await loaded.wait()
+
+
+def connection(settings: Kubernetes) -> "Configuration":
+    """How to talk to the API: as a pod does, or over http to ``settings.api`` without a token.
+
+    The token is read anew every minute, for it changes. Raises ApiError where the
+    pod has no service account, or is none.
+    """
+    from kubernetes.aio.client import Configuration
+    from kubernetes.aio.config import ConfigException
+    from kubernetes.aio.config.incluster_config import InClusterConfigLoader
+
+    if settings.api.startswith("http:"):
+        return Configuration(host=settings.api)
+    if not settings.api and "KUBERNETES_SERVICE_HOST" not in os.environ:
+        raise ApiError("this is not Kubernetes: KUBERNETES_SERVICE_HOST is not set")
+    token, ca = (Path(settings.credentials) / name for name in ("token", "ca.crt"))
+    if not token.exists():
+        raise ApiError(f"the pod has no token of a service account: {token} is missing")
+    given = urlsplit(settings.api)
+    address = {
+        "KUBERNETES_SERVICE_HOST": given.hostname,
+        "KUBERNETES_SERVICE_PORT": str(given.port or 443),
+    }
+    environment = address if settings.api else os.environ
+    configuration = Configuration()
+    try:
+        loader = InClusterConfigLoader(str(token), str(ca), environ=environment)
+        loader.load_and_set(configuration)
+    except (ConfigException, OSError) as error:
+        raise ApiError(f"the service account in {token.parent} cannot be used: {error}") from None
+    return configuration
+
+
+class LeaseApi:
+    """One Lease. All methods raise ApiError, and those that write ConflictError.
+
+    Every request but the watch ends within half the time in which a leader has to
+    renew: it gets a second attempt.
+    """
+
+    def __init__(self, settings: LeaderElection, kubernetes: Kubernetes) -> None:
+        from aiohttp import ClientError
+        from kubernetes.aio import client
+
+        configuration = connection(kubernetes)
+        self.name = settings.lease
+        self.namespace = Identity.from_environment().namespace or "default"
+        self._timeout = settings.renew_seconds / 2
+        self._models = client.models
+        self._client = client.ApiClient(configuration)
+        self._leases = client.CoordinationV1Api(self._client)
+        self._host = f"the API at {configuration.host}"
+        self._failure = client.ApiException
+        self._broken = (ClientError, OSError)
+        #: As it was last read or written: the next write depends on its version.
+        self._lease: Any = None
+
+    async def __aenter__(self) -> "LeaseApi":
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._client.close()
+
+    async def read(self) -> Record | None:
+        """What it says now; None if there is no such Lease."""
+        self._lease = None
+        try:
+            with self._asking("get"):
+                self._lease = await self._leases.read_namespaced_lease(
+                    self.name, self.namespace, _request_timeout=self._timeout
+                )
+                return Record.of(self._lease)
+        except AbsentError:
+            return None
+
+    async def write(self, record: Record) -> None:
+        """Make it say this, if nobody changed it since it was last read or written here."""
+        models = self._models
+        spec = models.V1LeaseSpec(
+            holder_identity=record.holder,
+            lease_duration_seconds=record.seconds,
+            lease_transitions=record.transitions,
+            acquire_time=record.acquired,
+            renew_time=record.renewed,
+        )
+        if self._lease is None:
+            fresh = models.V1Lease(metadata=models.V1ObjectMeta(name=self.name), spec=spec)
+            with self._asking("create"):
+                self._lease = await self._leases.create_namespaced_lease(
+                    self.namespace, fresh, _request_timeout=self._timeout
+                )
+        else:
+            changed = self._lease.model_copy(update={"spec": spec})
+            with self._asking("update"):
+                self._lease = await self._leases.replace_namespaced_lease(
+                    self.name, self.namespace, changed, _request_timeout=self._timeout
+                )
+
+    async def changes(self) -> AsyncIterator[Record]:
+        """What it says now and then after each change, for some minutes."""
+        with self._asking("watch"):
+            async with asyncio.timeout(self._timeout):
+                # Without a version, a watch begins with what is there: nothing is missed.
+                response = await self._leases.list_namespaced_lease_without_preload_content(
+                    self.namespace,
+                    field_selector=f"metadata.name={self.name}",
+                    watch=True,
+                    timeout_seconds=WATCH,
+                    _request_timeout=WATCH + self._timeout,
+                )
+            async with response:
+                if response.status != 200:
+                    raise self._failure(status=response.status)
+                async for line in response.content:
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        raise self._failure(status=event["object"]["code"])
+                    if event["type"] in ("ADDED", "MODIFIED"):
+                        yield Record.of(self._models.V1Lease.from_dict(event["object"]))
+
+    @contextlib.contextmanager
+    def _asking(self, verb: str) -> Iterator[None]:
+        """Turn what goes wrong into one of the exceptions of this file."""
+        lease = f"Lease {self.name} in the namespace {self.namespace}"
+        try:
+            yield
+        except self._failure as error:
+            match verb, error.status:
+                case (("create" | "update"), 409):
+                    raise ConflictError from None
+                case "get" | "update", 404:
+                    raise (AbsentError if verb == "get" else ConflictError) from None
+                case _, 403:
+                    raise ApiError(f"the service account may not {verb} the {lease}") from None
+                case _, 401:
+                    raise ApiError(f"{self._host} does not accept the token") from None
+            raise ApiError(f"{self._host} answers {error.status} to {verb} {lease}") from None
+        except TimeoutError:
+            raise ApiError(f"{self._host} does not answer in time") from None
+        except self._broken:
+            raise ApiError(f"{self._host} cannot be reached") from None
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ApiError(f"{self._host} answers what is no Lease: {error}") from None
+
+
+def now() -> datetime:
+    """As Kubernetes wants it: with a fraction of a second, which no whole one has."""
+    time = datetime.now(UTC)
+    return time.replace(microsecond=time.microsecond or 1)

@@ -1,0 +1,65 @@
+"""``python -m app whoami``: which pod this is and where it stands, asked from inside of it."""
+
+import textwrap
+from collections.abc import Callable, Iterator
+
+from app.lifecycle.identity import Cluster, Identity
+from app.main import cluster
+from app.settings import Settings
+
+Facts = Iterator[tuple[str, str]]
+
+
+def render(settings: Settings) -> str:
+    """A line for each fact; what cannot be found out says why."""
+    identity, asked = Identity.from_environment(), cluster(settings)
+    #: Each adds its facts: (name, value).
+    parts: list[Callable[[Identity, Cluster], Facts]] = [_pod, _endpoint]
+#% if cookiecutter.leader_election == "yes"
+    parts.append(lambda identity, _: _leader(identity, settings))
+#% endif
+    facts = [fact for part in parts for fact in part(identity, asked)]
+    return "\n".join(
+        textwrap.fill(f"{name:<10}{value}", 100, subsequent_indent=" " * 10, break_long_words=False)
+        for name, value in facts
+    )
+
+
+def _pod(identity: Identity, _: Cluster) -> Facts:
+    yield "pod", identity.pod or "unknown: POD_NAME is not set"
+    known = {**identity.fields(), "uid": identity.uid, "addresses": " ".join(identity.addresses)}
+    yield from ((name, value) for name, value in known.items() if value and name != "pod")
+
+
+#% if cookiecutter.leader_election == "yes"
+def _leader(identity: Identity, settings: Settings) -> Facts:
+    """Who runs the singletons, by one look at the Lease."""
+    import asyncio
+
+    from app.components import lease
+
+    yield "leader", asyncio.run(lease.describe(settings, identity.pod))
+
+
+#% endif
+def _endpoint(identity: Identity, asked: Cluster) -> Facts:
+    """Where this pod stands in each of its Services, by one list."""
+    from app.lifecycle.endpoint import OwnEndpoint, Standing
+    from app.lifecycle.kube_api import KubeApi, explain
+
+    if not asked.services:
+        yield "endpoint", "not watched: APP_KUBERNETES__SERVICES is empty"
+        return
+    names = [service.name for service in asked.services]
+    try:
+        slices = list(KubeApi(asked, identity.namespace, names).slices())
+        for name in names:
+            own = OwnEndpoint(identity, [name])
+            own.replace(slices)
+            standing = own.standing()
+            place = f"{standing.value} in Service {name}"
+            if standing is Standing.UNKNOWN:
+                place = f"not among the endpoints of Service {name}"
+            yield "endpoint", f"{place}; other pods in rotation: {own.pods(name) - 1}"
+    except Exception as error:  # whatever an API may answer
+        yield "endpoint", f"unknown: {explain(error)}"
