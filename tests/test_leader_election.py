@@ -69,12 +69,13 @@ def test_without_it_nothing_speaks_of_it(bake: Bake) -> None:
     assert found == []
 
 
-def test_the_lifecycle_knows_nothing_of_kubernetes_client(bake: Bake) -> None:
+def test_one_module_of_the_service_knows_the_client(bake: Bake) -> None:
     project = bake(leader_election="yes")
     users = [
         path.as_posix()
         for path in files_in(project)
-        if path.suffix == ".py"
+        if path.parts[0] == "src"
+        and path.suffix == ".py"
         and re.search(r"^\s*(?:from|import) kubernetes\b", read(project, str(path)), re.MULTILINE)
     ]
     assert users == ["src/app/components/lease_api.py"]
