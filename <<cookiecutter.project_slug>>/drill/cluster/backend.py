@@ -11,7 +11,7 @@ from drill.cluster.clock import ClusterTimeline
 from drill.cluster.cluster import KubernetesCluster, Place
 from drill.cluster.context import current_context
 from drill.errors import DrillError
-from drill.plan import Plan
+from drill.plan import ApiFault, Plan
 
 
 class ClusterBackend:
@@ -24,7 +24,8 @@ class ClusterBackend:
 
     name = "cluster"
     unsupported: Mapping[str, str] = {
-        "slow-endpoints": "the nodes' kube-proxy cannot be slowed down from here"
+        "slow-endpoints": "the nodes' kube-proxy cannot be slowed down from here",
+        **{f"api-{fault}": "the API server cannot be broken from here" for fault in ApiFault},
     }
 
     def __init__(

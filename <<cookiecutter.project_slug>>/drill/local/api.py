@@ -9,7 +9,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from enum import StrEnum
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
@@ -23,30 +22,13 @@ from drill.local.slices import (
     slice_of,
     status,
 )
+from drill.plan import ApiFault
 from drill.record import Endpoint
 
 RESOURCE = "endpointslices"
 BOOKMARK_SECONDS = 1.0
 #: A watch of the real one ends after 30 to 60 minutes when the client does not say.
 WATCH_SECONDS = 1800.0
-
-
-class Fault(StrEnum):
-    """Ways in which an API server fails its clients."""
-
-    NONE = "none"
-    #: There is no permission.
-    FORBIDDEN = "forbidden"
-    #: Nobody listens.
-    DOWN = "down"
-    #: Takes connections and answers nothing.
-    HANGS = "hangs"
-    #: Lists well, and breaks off the watch, and is down from then on.
-    DIES = "dies"
-    #: Forgets every version at once.
-    FORGETS = "forgets"
-    #: Says that all endpoints are ready, whatever happens.
-    LIES = "lies"
 
 
 class SliceApi:
@@ -56,7 +38,7 @@ class SliceApi:
     """
 
     def __init__(
-        self, services: Sequence[Service], host: str = "127.0.0.1", fault: Fault = Fault.NONE
+        self, services: Sequence[Service], host: str = "127.0.0.1", fault: ApiFault = ApiFault.NONE
     ) -> None:
         self._services = services
         self._host = host
@@ -69,7 +51,7 @@ class SliceApi:
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connected, self._host, 0)
         self.url = "http://{}:{}".format(*self._server.sockets[0].getsockname()[:2])
-        if self._fault is Fault.DOWN:
+        if self._fault is ApiFault.DOWN:
             self._server.close()
         return self
 
@@ -93,7 +75,7 @@ class SliceApi:
         """The endpoint's new conditions, or None when it is no more."""
         if endpoint is None:
             self._endpoints.pop(pod, None)
-        elif self._fault is Fault.LIES:
+        elif self._fault is ApiFault.LIES:
             self._endpoints[pod] = entry(Endpoint(pod, endpoint.host, endpoint.port, True), node)
         else:
             self._endpoints[pod] = entry(endpoint, node)
@@ -118,11 +100,11 @@ class SliceApi:
         url = urlsplit(target)
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
         services = self._selected(url.path, query.get("labelSelector", ""))
-        if self._fault is Fault.HANGS:
+        if self._fault is ApiFault.HANGS:
             await asyncio.Event().wait()
         if services is None:
             return _send(writer, 404, status(404, "NotFound"))
-        if self._fault is Fault.FORBIDDEN:
+        if self._fault is ApiFault.FORBIDDEN:
             return _send(writer, 403, status(403, "Forbidden"))
         if query.get("watch") not in ("true", "1"):
             return _send(writer, 200, slice_list(self._slices(services), self._version))
@@ -131,7 +113,7 @@ class SliceApi:
             line = json.dumps(event).encode() + b"\n"
             writer.write(b"%x\r\n%s\r\n" % (len(line), line))
             await writer.drain()
-        if self._fault is Fault.DIES:
+        if self._fault is ApiFault.DIES:
             writer.write(b"ff\r\n{")  # breaks off in the middle of a chunk
             self._server.close()
             raise ConnectionResetError
@@ -152,10 +134,10 @@ class SliceApi:
     ) -> AsyncIterator[Json]:
         """Events after the version asked for, until its time is over."""
         seen = int(query.get("resourceVersion") or 0)
-        if self._fault is Fault.FORGETS:
+        if self._fault is ApiFault.FORGETS:
             yield {"type": "ERROR", "object": status(410, "Expired")}
             return
-        if self._fault is Fault.DIES:
+        if self._fault is ApiFault.DIES:
             return
         loop = asyncio.get_running_loop()
         end = loop.time() + float(query.get("timeoutSeconds") or WATCH_SECONDS)

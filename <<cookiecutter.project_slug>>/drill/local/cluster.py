@@ -26,6 +26,7 @@ from drill.local.nodes import Nodes
 from drill.local.one_error import one_error
 from drill.local.processes import Processes
 from drill.local.replicasets import ReplicaSet
+from drill.local.service_address import ServiceAddress
 from drill.local.slices import Service
 from drill.plan import Plan
 from drill.record import Change, PodRecord
@@ -64,8 +65,9 @@ class LocalCluster:
             stack.callback(shutil.rmtree, self._volumes, ignore_errors=True)
             self._processes = await stack.enter_async_context(Processes())
             services = [Service.read(found) for found in installed.release.all("Service")]
-            self._api = await stack.enter_async_context(SliceApi(services))
+            self._api = await stack.enter_async_context(SliceApi(services, fault=self._plan.api))
             stack.callback(self.table.subscribe(self._tell_api))
+            self._address = await stack.enter_async_context(ServiceAddress(self.table.seen))
             self._tasks = await stack.enter_async_context(asyncio.TaskGroup())
             self._deployment = Deployment(self.workload, self._plan.replicas, self._create)
             self._controller = self._tasks.create_task(self._deployment.run())
@@ -178,8 +180,9 @@ class LocalCluster:
 
         async def make() -> tuple[Container, int]:
             rendered = await self._render(replica_set.patches, place)
+            there = self._address.variables(rendered.workload.template.container)
+            variables = {**self._api.variables, **there, **self._plan.environment}
             folder = self._volumes / name
-            variables = {**self._api.variables, **self._plan.environment}
             return Container(rendered, record, folder, self._processes, variables), rendered.port
 
         self._tasks.create_task(pod.run(make), name=f"pod {name}")

@@ -18,6 +18,7 @@ class Budgets:
 
     floor: float | None
     slack: float | None
+    fallback: float | None
     quiet: float | None
     limit: float | None
     stream_spread: float | None
@@ -40,6 +41,7 @@ class Budgets:
         parts = cls(
             floor=seconds("FLOOR"),
             slack=seconds("SLACK"),
+            fallback=seconds("FALLBACK"),
             quiet=seconds("QUIET"),
             limit=seconds("LIMIT"),
             stream_spread=spread,

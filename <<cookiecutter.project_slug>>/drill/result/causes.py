@@ -50,9 +50,19 @@ def why_no_drain(view: View, lane: Lane) -> str:
     return f"it ends at SIGTERM without a drain: let its preStop hook hold it {span} ({HOOK})"
 
 
-def why_too_soon(view: View) -> str:
+#: What the drain policy went by, and the value that makes it wait longer.
+LONGER = {
+    "fallback": "fallbackSeconds",
+    "endpoint gone + slack": "slackSeconds",
+    "last answer to itself + slack": "slackSeconds",
+}
+
+
+def why_too_soon(view: View, lane: Lane) -> str:
     """The listener closed while clients were still sent there."""
     floor, limit, needed = view.budgets.floor, view.budgets.limit, view.needed_floor
+    if (value := LONGER.get(lane.decided_by)) and needed is not None:
+        return f"raise shutdown.{value}, or shutdown.floorSeconds to {needed}"
     if floor is None:
         longer = "longer" if needed is None else f"for {max(needed, 1)} s"
         return f"serve on {longer} after being told to stop"

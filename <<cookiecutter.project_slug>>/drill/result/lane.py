@@ -55,6 +55,11 @@ class Lane:
         """What could not end by itself, by name."""
         return [str(name) for name in (self.report or {}).get("cut", ())]
 
+    @property
+    def decided_by(self) -> str:
+        """The rule of the drain policy that was the last to be content; empty if nobody says."""
+        return str((self.report or {}).get("decided_by", ""))
+
     def phase(self, at: float) -> str:
         return next((span.name for span in self.phases if span.holds(at)), "")
 

@@ -36,7 +36,7 @@ function drawLane(pod, label, losses, top, size, plot) {
     drawSpan(span, "strip seen", seen, size.strip, plot, `clients are sent to ${pod.name}`, { "data-seen": "" })));
   lane.append(...pod.phases.filter(({ phase }) => phase !== "gone").map((span) =>
     drawSpan(span, `phase phase-${span.phase}`, bar, size.bar, plot,
-      `${pod.name} ${span.phase}`, { "data-phase": span.phase })));
+      `${pod.name} ${span.phase}${decision(pod, span)}`, { "data-phase": span.phase })));
   const marks = drawLosses(losses, pod.name, bar, size, plot, room);
   const ticks = budgetsOf(pod, plot.budgets);
   for (const { at, name } of ticks) room.take(plot.x(at) - 5, plot.x(at) + (name === "possible" ? 5 : 2));
@@ -49,6 +49,10 @@ function drawLane(pod, label, losses, top, size, plot) {
   );
   return lane;
 }
+
+/** Which rule of the drain policy was the last to be content. */
+const decision = ({ stop }, { phase }) =>
+  phase === "draining" && stop?.decided_by ? `, until: ${stop.decided_by}` : "";
 
 /** For losses that no pod can be blamed for. */
 function drawLaneWithoutPod(losses, top, size, plot) {

@@ -103,7 +103,9 @@ def idle_too_long(case: Case) -> str | None:
 
 def closed_too_soon(case: Case) -> str | None:
     """Clients were still sent to it when it had closed its listener."""
-    return why_too_soon(case.view) if case.told and case.after_close else None
+    if case.lane is None or not case.told or not case.after_close:
+        return None
+    return why_too_soon(case.view, case.lane)
 
 
 def blocked(case: Case) -> str | None:

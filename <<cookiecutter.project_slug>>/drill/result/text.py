@@ -89,6 +89,7 @@ def _stops(analysis: Analysis) -> str:
         "possible",
         "code",
         "served",
+        "drained until",
     )
     return table([head, *(_stop(lane) for lane in stopped)])
 
@@ -108,6 +109,7 @@ def _stop(lane: Lane) -> Row:
         *cells,
         "-" if lane.gone_at is None else str(lane.pod.exit_code),
         str(served),
+        lane.decided_by or "-",
     )
 
 

@@ -1,5 +1,6 @@
 """What can happen to a release. A new scenario is a file here and a line in ``SCENARIOS``."""
 
+from drill.scenarios.api_failure import WORDS, ApiFailure
 from drill.scenarios.bad_release import BadRelease
 from drill.scenarios.base import Scenario
 from drill.scenarios.blocked_loop import BlockedLoop
@@ -23,5 +24,6 @@ SCENARIOS: dict[str, Scenario] = {
         BadRelease(),
         PrestopMissing(),
         BlockedLoop(),
+        *(ApiFailure(fault) for fault in WORDS),
     )
 }

@@ -46,6 +46,7 @@ def make_rehearsal(variant: str, lost: int = 4) -> Report:
         "budgets": {
             "floor": 1.0,
             "slack": None,
+            "fallback": None,
             "quiet": 1.0,
             "limit": 4.0,
             "stream_spread": 3.0,

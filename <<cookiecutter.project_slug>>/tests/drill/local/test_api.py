@@ -9,8 +9,9 @@ import pytest
 
 from drill.load.client import Connection
 from drill.load.loss import Lost
-from drill.local.api import Fault, SliceApi
+from drill.local.api import SliceApi
 from drill.local.slices import Service
+from drill.plan import ApiFault
 from drill.record import Endpoint
 from tests.drill.support import in_loop
 
@@ -121,7 +122,7 @@ def test_a_watch_ends_when_it_was_asked_to() -> None:
 
 def test_without_permission_it_says_so() -> None:
     async def check() -> None:
-        async with SliceApi(SERVICES, fault=Fault.FORBIDDEN) as api:
+        async with SliceApi(SERVICES, fault=ApiFault.FORBIDDEN) as api:
             status, refusal = await get(api)
             assert (status, refusal["kind"], refusal["reason"]) == (403, "Status", "Forbidden")
 
@@ -130,7 +131,7 @@ def test_without_permission_it_says_so() -> None:
 
 def test_a_forgotten_version_is_gone() -> None:
     async def check() -> None:
-        async with SliceApi(SERVICES, fault=Fault.FORGETS) as api:
+        async with SliceApi(SERVICES, fault=ApiFault.FORGETS) as api:
             (event,) = [event async for event in watch(api, "&resourceVersion=1")]
             assert (event["type"], event["object"]["code"]) == ("ERROR", 410)
 
@@ -139,7 +140,7 @@ def test_a_forgotten_version_is_gone() -> None:
 
 def test_it_can_be_down() -> None:
     async def check() -> None:
-        async with SliceApi(SERVICES, fault=Fault.DOWN) as api:
+        async with SliceApi(SERVICES, fault=ApiFault.DOWN) as api:
             with pytest.raises(Lost, match="refused"):
                 await get(api)
 
@@ -148,7 +149,7 @@ def test_it_can_be_down() -> None:
 
 def test_it_can_die_in_the_middle_of_a_watch() -> None:
     async def check() -> None:
-        async with SliceApi(SERVICES, fault=Fault.DIES) as api:
+        async with SliceApi(SERVICES, fault=ApiFault.DIES) as api:
             assert (await get(api))[0] == 200
             with pytest.raises(Lost, match="cut off"):
                 await anext(watch(api, "&resourceVersion=1"))
@@ -160,7 +161,7 @@ def test_it_can_die_in_the_middle_of_a_watch() -> None:
 
 def test_it_can_hang() -> None:
     async def check() -> None:
-        async with SliceApi(SERVICES, fault=Fault.HANGS) as api:
+        async with SliceApi(SERVICES, fault=ApiFault.HANGS) as api:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.3):
                     await get(api)
@@ -170,7 +171,7 @@ def test_it_can_hang() -> None:
 
 def test_it_can_lie() -> None:
     async def check() -> None:
-        async with SliceApi(SERVICES, fault=Fault.LIES) as api:
+        async with SliceApi(SERVICES, fault=ApiFault.LIES) as api:
             api.publish("a", LEAVING)
             (one,) = (await get(api))[1]["items"]
             assert conditions(one)["ready"]
