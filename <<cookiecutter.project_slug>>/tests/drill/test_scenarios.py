@@ -100,3 +100,29 @@ def test_the_fault_of_a_broken_service_is_named(name: str, tmp_path: Path) -> No
     analysis = analysis_of(scenario, change(PLAN), tmp_path)
     assert not analysis.passed
     assert any(word in fault for fault in analysis.faults), analysis.faults
+
+
+#: What every pod's share of the traffic is when hardly anybody calls: quiet proves nothing then.
+FEW = replace(PLAN, rate=2, streams=0, propagation=(10.0, 10.0))
+
+
+def with_settings(plan: Plan, *settings: str) -> Plan:
+    return replace(plan, values=Values(settings=(*SETTINGS, *settings)))
+
+
+def test_at_low_traffic_a_late_cluster_is_seen_by_asking_it(tmp_path: Path) -> None:
+    analysis = analysis_of("rolling", with_settings(FEW, "shutdown.floorSeconds=0"), tmp_path)
+    assert analysis.passed
+    stopped = [lane.decided_by for lane in analysis.lanes if lane.told_at is not None]
+    assert set(stopped) == {"last answer to itself + slack"}
+
+
+def test_at_low_traffic_a_fixed_floor_loses_where_the_cluster_is_later(tmp_path: Path) -> None:
+    fixed = (
+        "shutdown.watchEndpoints=false",
+        "shutdown.floorSeconds=5",
+        "shutdown.quietSeconds=0.2",
+    )
+    analysis = analysis_of("rolling", with_settings(FEW, *fixed), tmp_path)
+    assert not analysis.passed
+    assert any("raise shutdown.floorSeconds" in fault for fault in analysis.faults), analysis.faults
