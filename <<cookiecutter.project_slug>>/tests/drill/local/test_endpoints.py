@@ -109,14 +109,13 @@ def test_subscribers_get_each_change_when_it_is_made_until_they_leave(clock: Clo
 def test_a_range_is_kept_and_a_late_change_holds_up_those_after_it(clock: Clock) -> None:
     table = EndpointTable((1.0, 3.0), clock)
     for number in range(50):
-        clock.now = number / 100
+        clock.now = number / 10
         table.publish(replace(A, host=f"127.0.0.{number}"))
     seen = [change.seen_at for change in table.changes if change.seen_at is not None]
     assert seen == sorted(seen)
-    assert all(
-        1.0 <= change.seen_at - change.at <= 3.0 for change in table.changes if change.seen_at
-    )
-    assert max(seen) - min(seen) > 0.5
+    late = [change.seen_at - change.at for change in table.changes if change.seen_at is not None]
+    assert all(1.0 <= seconds <= 3.0 for seconds in late)
+    assert max(late) - min(late) > 0.2
 
 
 def test_a_subscriber_hears_of_every_change_at_once(clock: Clock) -> None:
