@@ -30,6 +30,7 @@ KINDS = {
     "/apis/batch/v1": {"jobs": "Job"},
     "/apis/policy/v1": {"poddisruptionbudgets": "PodDisruptionBudget"},
     "/apis/networking.k8s.io/v1": {"networkpolicies": "NetworkPolicy"},
+    "/apis/rbac.authorization.k8s.io/v1": {"roles": "Role", "rolebindings": "RoleBinding"},
 }
 REASONS = {
     403: "Forbidden",
