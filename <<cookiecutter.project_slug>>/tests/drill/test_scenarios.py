@@ -121,7 +121,7 @@ def test_at_low_traffic_a_fixed_floor_loses_where_the_cluster_is_later(tmp_path:
     fixed = (
         "shutdown.watchEndpoints=false",
         "shutdown.floorSeconds=5",
-        "shutdown.quietSeconds=0.2",
+        "shutdown.quietSeconds=0",
     )
     analysis = analysis_of("rolling", with_settings(FEW, *fixed), tmp_path)
     assert not analysis.passed
