@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from drill.result.case import View
+from drill.result.case import TOLERANCE_SECONDS, View
 from drill.result.lane import Lane
 
 HOOK = "python -m app drain"
@@ -80,11 +80,22 @@ def hook_fault(lane: Lane) -> str | None:
     if not code or (lane.cut and code == 1):  # a drain that had to cut says so by a 1
         return None
     if code in SIGKILLED:
-        return None if lane.killed_at else "its preStop hook was killed: see its output"
+        return None if lane.killed_at else _why_hook_killed(lane)
     why = {NOT_EXECUTABLE: ", no program that can be run", NOT_FOUND: ", no such program"}
     return (
         f"its preStop hook failed with {code}{why.get(code, '')}, so SIGTERM came at once: "
         f"it should be {HOOK}"
+    )
+
+
+def _why_hook_killed(lane: Lane) -> str:
+    """By the kubelet at the end of the grace period, or by somebody else before."""
+    over, told, signalled = lane.grace_ends_at, lane.told_at, lane.signalled_at
+    if over is None or told is None or signalled is None or signalled < over - TOLERANCE_SECONDS:
+        return "its preStop hook was killed: see its output"
+    return (
+        f"terminationGracePeriodSeconds {over - told:g} ended its preStop hook before it had "
+        "drained: let the chart add the grace period up"
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from drill.load.ledger import Kind
 from drill.load.loss import Reason
+from drill.load.streams import SILENCE_SECONDS
 from drill.result.case import TOLERANCE_SECONDS, Case
 from drill.result.causes import (
     cut_requests,
@@ -113,6 +114,8 @@ def blocked(case: Case) -> str | None:
     if case.lane is None or case.reason is not Reason.TIMEOUT:
         return None
     begin, end = case.sample.began, case.sample.ended
+    if case.sample.kind.is_stream:  # it went well until its client began to wait in vain
+        begin = max(begin, end - SILENCE_SECONDS)
     others = case.view.served.get(case.lane.name, ())
     if any(begin < other.began and other.ended < end for other in others):
         if routes := cut_requests(case.lane.cut):

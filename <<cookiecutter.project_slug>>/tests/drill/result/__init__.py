@@ -1,0 +1,1 @@
+"""What the drill makes of what it saw."""
