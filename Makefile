@@ -13,16 +13,18 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format lock clean tools
+.PHONY: help bake demo test test-fast lint format lock clean tools
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 # What git ignores in the body (caches of an editor, of a test run) would be baked along: it goes first.
-demo: .venv/.ready ## Bake the default answers into build/, start the service, stop it under load
+bake: .venv/.ready ## Bake the default answers into build/
 	@rm -rf build
 	@git clean -fdXq -- '$(BODY)'
 	@.venv/bin/cookiecutter . --no-input --default-config --output-dir build >/dev/null
+
+demo: bake ## Bake the default answers, start the service, stop it under load
 	@$(MAKE) --no-print-directory -C build/example-service setup drill
 
 test: lint ## Lint, then every test: the template's and the generated project's own

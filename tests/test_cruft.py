@@ -73,3 +73,87 @@ def test_update_brings_what_is_new_and_keeps_the_repository(template_repository:
     assert sorted(changed) == [".cruft.json", "NEWS.md"], "pruned files stay away, nothing of git's own comes in"
     assert git("rev-parse", "HEAD", folder=project) == first
     assert "SUCCESS" in cruft("check", folder=project)
+
+
+TEN = [f"line {number}" for number in range(10)]
+
+
+def changed(lines: list[str], **replaced: str) -> str:
+    """The lines as a file, some of them replaced: ``line2="other"``."""
+    return "".join(replaced.get(line.replace(" ", ""), line) + "\n" for line in lines)
+
+
+@pytest.fixture
+def owned(template_repository: Template, project: Path) -> Path:
+    """A project with three files that the template has too, updated to have them, all committed."""
+    for name in ("both.py", "same.py", "unwanted.py"):
+        template_repository.write(name, changed(TEN))
+    commit(template_repository.folder, "three files")
+    cruft("update", "--skip-apply-ask", folder=project)
+    commit(project, "three files")
+    return project
+
+
+def test_update_keeps_what_both_have_changed(template_repository: Template, owned: Path) -> None:
+    (owned / "both.py").write_text(changed(TEN, line1="mine"))
+    commit(owned, "mine")
+    template_repository.write("both.py", changed(TEN, line8="theirs"))
+    commit(template_repository.folder, "theirs")
+
+    cruft("update", "--skip-apply-ask", folder=owned)
+
+    assert (owned / "both.py").read_text() == changed(TEN, line1="mine", line8="theirs")
+
+
+def test_update_loses_nothing_where_both_changed_the_same_line(template_repository: Template, owned: Path) -> None:
+    (owned / "same.py").write_text(changed(TEN, line4="mine"))
+    commit(owned, "mine")
+    template_repository.write("same.py", changed(TEN, line4="theirs"))
+    commit(template_repository.folder, "theirs")
+
+    cruft("update", "--skip-apply-ask", folder=owned)
+
+    rejected = owned / "same.py.rej"
+    found = (owned / "same.py").read_text() + (rejected.read_text() if rejected.exists() else "")
+    assert "mine" in found
+    assert "theirs" in found
+
+
+def test_update_does_not_bring_back_what_the_owner_has_deleted(template_repository: Template, owned: Path) -> None:
+    (owned / "unwanted.py").unlink()
+    commit(owned, "not wanted")
+    template_repository.write("unwanted.py", changed(TEN, line4="theirs"))
+    commit(template_repository.folder, "theirs")
+
+    cruft("update", "--skip-apply-ask", folder=owned)
+
+    assert not (owned / "unwanted.py").exists()
+
+
+def test_a_question_that_is_new_gets_its_default_or_the_answer_given(
+    template_repository: Template, project: Path
+) -> None:
+    template_repository.ask(colour=["blue", "red"])
+    template_repository.write("colour.txt", "<< cookiecutter.colour >>\n")
+    commit(template_repository.folder, "a question more")
+
+    cruft("update", "--skip-apply-ask", folder=project)
+    assert (project / "colour.txt").read_text() == "blue\n"
+    commit(project, "blue")
+
+    cruft("update", "--skip-apply-ask", "--variables-to-update", json.dumps({"colour": "red"}), folder=project)
+    assert (project / "colour.txt").read_text() == "red\n"
+
+
+def test_a_project_that_cookiecutter_made_can_be_linked(template_repository: Template) -> None:
+    project = template_repository.bake(project_slug="by-hand")
+    commit(project, "first")
+
+    cruft("link", str(template_repository.folder), "--no-input", folder=project)
+    commit(project, "linked")
+
+    assert "SUCCESS" in cruft("check", folder=project)
+    template_repository.write("NEWS.md", "# News\n")
+    commit(template_repository.folder, "news")
+    cruft("update", "--skip-apply-ask", folder=project)
+    assert (project / "NEWS.md").exists()

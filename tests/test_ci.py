@@ -1,0 +1,70 @@
+"""CI on both sides: valid, pinned, and made of commands that exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Bake
+from tests.template import QUESTIONS, ROOT
+
+PLACES = {"github": ".github/workflows/ci.yml", "gitlab": ".gitlab-ci.yml"}
+TOOLS = Path(sys.executable).parent
+OURS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def check(*command: str, folder: Path) -> None:
+    done = subprocess.run([TOOLS / command[0], *command[1:]], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def workflows(project: Path) -> list[Path]:
+    return sorted((project / ".github" / "workflows").glob("*.yml"))
+
+
+@pytest.mark.parametrize("answer", QUESTIONS["ci"])
+def test_only_what_was_asked_for_is_there(bake: Bake, answer: str) -> None:
+    project = bake(ci=answer)
+    assert {name for name, path in PLACES.items() if (project / path).exists()} == {answer} - {"none"}
+    assert (project / ".github").exists() is (answer == "github")
+
+
+def test_workflows_are_sound(bake: Bake) -> None:
+    for folder in (ROOT, bake(ci="github")):
+        files = [str(path) for path in workflows(folder)]
+        assert files
+        check("actionlint", "-shellcheck=", "-pyflakes=", *files, folder=folder)
+        check("zizmor", "--offline", "--quiet", *files, folder=folder)
+
+
+def test_the_pipeline_follows_the_schema(bake: Bake) -> None:
+    check("check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", ".gitlab-ci.yml", folder=bake(ci="gitlab"))
+
+
+def test_actions_are_pinned_by_digest(bake: Bake) -> None:
+    for path in (*OURS, *workflows(bake(ci="github"))):
+        used = re.findall(r"uses: (.*)", path.read_text(encoding="utf-8"))
+        assert used
+        assert [one for one in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one)] == []
+
+
+@pytest.mark.parametrize("ci", PLACES)
+def test_jobs_run_targets_that_exist_and_the_same_ones_everywhere(bake: Bake, ci: str) -> None:
+    project = bake(ci=ci)
+    named = set(re.findall(r"make ([a-z]+)", (project / PLACES[ci]).read_text(encoding="utf-8")))
+    assert named == {"lint", "test", "chart", "drill"}
+    assert named <= set(re.findall(r"^([a-z]+):", (project / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def test_the_templates_own_jobs_run_targets_that_exist() -> None:
+    makefiles = (ROOT / "Makefile", ROOT / "<<cookiecutter.project_slug>>" / "Makefile")
+    targets = {
+        name
+        for path in makefiles
+        for name in re.findall(r"^([a-z-]+):", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    for path in OURS:
+        lines = re.findall(r"run: make ([a-z ]+)", path.read_text(encoding="utf-8"))
+        assert {target for line in lines for target in line.split()} <= targets
