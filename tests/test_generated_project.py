@@ -9,6 +9,8 @@ import pytest
 from tests.template import Answers, Template, git
 
 pytestmark = pytest.mark.slow
+#: Twice as many as there are cores: a third of their time these tests compute, the rest they wait.
+WORKERS = str(2 * (os.cpu_count() or 1))
 once = pytest.mark.parametrize("answers", [{}], ids=["defaults"], indirect=True)
 
 
@@ -50,6 +52,7 @@ def test_its_lint_is_content(project: Path) -> None:
     make("lint", project)
 
 
+@once
 def test_uv_is_fetched_for_a_project_that_was_set_up_with_another_one(project: Path) -> None:
     make("setup", project, PATH="/usr/bin:/bin")
     (project / "pyproject.toml").touch()
@@ -58,7 +61,8 @@ def test_uv_is_fetched_for_a_project_that_was_set_up_with_another_one(project: P
 
 def test_its_tests_pass(project: Path, answers: Answers) -> None:
     """The drill's own are the same whatever was answered: once is enough."""
-    make("test", project, ARGS="--ignore tests/drill" if answers else "")
+    ignored = "--ignore tests/drill" if answers else ""
+    make("test", project, ARGS=ignored, PYTEST_XDIST_AUTO_NUM_WORKERS=WORKERS)
 
 
 @once
@@ -74,6 +78,7 @@ def test_its_chart_is_sound(project: Path) -> None:
     make("scan", project)
 
 
+@once
 def test_its_drill_loses_nothing(project: Path) -> None:
     make("drill", project)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.conftest import Start
 from tests.harness import Service, eventually
-from tests.lease_server import LeaseServer
+from tests.leader_election.lease_server import LeaseServer
 
 #: Short, so that a test need not wait: a lease counts whole seconds.
 LEASE, RENEW, RETRY = 3, 2.0, 0.4

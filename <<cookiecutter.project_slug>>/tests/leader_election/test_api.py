@@ -5,28 +5,16 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Start
-from tests.contenders import LEASE, RENEW, RETRY, Contenders
 from tests.harness import PROJECT, eventually
-from tests.lease_server import TOKEN, Json, LeaseServer, lease_server
+from tests.leader_election.contenders import LEASE, RENEW, RETRY, Contenders
+from tests.leader_election.lease_server import TOKEN, Json, LeaseServer, lease_server
 
 pytestmark = pytest.mark.slow  # reading the client takes each process a second or two
-
-
-@pytest.fixture
-def server() -> Iterator[LeaseServer]:
-    with lease_server() as server:
-        yield server
-
-
-@pytest.fixture
-def pods(start: Start, tmp_path: Path, server: LeaseServer) -> Contenders:
-    return Contenders(start, tmp_path, server)
 
 
 @pytest.mark.parametrize("how", ["hangs", "refuses", "is gone"])

@@ -2,28 +2,14 @@
 
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.conftest import Start
-from tests.contenders import LEASE, RENEW, RETRY, SLOP, Contenders
 from tests.harness import eventually
-from tests.lease_server import LeaseServer, lease_server
+from tests.leader_election.contenders import LEASE, RENEW, RETRY, SLOP, Contenders
+from tests.leader_election.lease_server import LeaseServer
 
 pytestmark = pytest.mark.slow  # reading the client takes each process a second or two
-
-
-@pytest.fixture
-def server() -> Iterator[LeaseServer]:
-    with lease_server() as server:
-        yield server
-
-
-@pytest.fixture
-def pods(start: Start, tmp_path: Path, server: LeaseServer) -> Contenders:
-    return Contenders(start, tmp_path, server)
 
 
 # -- one of several -------------------------------------------------------------------------
