@@ -46,11 +46,22 @@ def analysis_of(name: str, plan: Plan, folder: Path) -> Analysis:
     return analysis
 
 
+#: What pods log about an API that fails them; one that forgets is asked again without a word.
+SAID = {
+    "api-forbidden": "no permission to list and watch endpointslices",
+    "api-down": "the API cannot be reached",
+    "api-hangs": "the API does not answer",
+    "api-dies": "the API cannot be reached",
+    "api-lies": "limit, before endpoint gone + slack",
+}
+
+
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_healthy_service_loses_nothing(name: str, tmp_path: Path) -> None:
     analysis = analysis_of(name, PLAN, tmp_path)
     assert analysis.passed
     assert analysis.rehearsal.ledger.samples
+    assert SAID.get(name, "") in "".join(pod.log.read_text() for pod in analysis.rehearsal.pods)
 
 
 def patched(patch: broken.Patch) -> Change:
