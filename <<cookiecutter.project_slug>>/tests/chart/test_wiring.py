@@ -58,7 +58,7 @@ def test_values_arrive_as_they_were_written(helm: Helm) -> None:
 def test_the_chart_is_of_the_version_of_the_service() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
-    assert chart["appVersion"] == project["version"]
+    assert chart["appVersion"] == chart["version"] == project["version"]
     assert chart["name"] == project["name"]
 
 
