@@ -1,5 +1,6 @@
 """CI on both sides: valid, pinned, and made of commands that exist."""
 
+import json
 import re
 import subprocess
 import sys
@@ -43,18 +44,32 @@ def test_the_pipeline_follows_the_schema(bake: Bake) -> None:
     check("check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", ".gitlab-ci.yml", folder=bake(ci="gitlab"))
 
 
+def test_dependencies_are_kept_up_to_date_on_both_sides(bake: Bake) -> None:
+    ours = str(ROOT / "renovate.json")
+    check("check-jsonschema", "--builtin-schema", "vendor.renovate", ours, "renovate.json", folder=bake(ci="github"))
+    assert not (bake(ci="none") / "renovate.json").exists()
+
+
+def test_what_renovate_looks_for_by_pattern_is_there(bake: Bake) -> None:
+    for folder in (ROOT, bake()):
+        for manager in json.loads((folder / "renovate.json").read_text(encoding="utf-8"))["customManagers"]:
+            pattern = manager["matchStrings"][0].replace("(?<", "(?P<")
+            assert re.search(pattern, (folder / "Makefile").read_text(encoding="utf-8")), pattern
+
+
 def test_actions_are_pinned_by_digest(bake: Bake) -> None:
     for path in (*OURS, *workflows(bake(ci="github"))):
         used = re.findall(r"uses: (.*)", path.read_text(encoding="utf-8"))
         assert used
-        assert [one for one in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one)] == []
+        assert [one for one in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+|\$/.*", one)] == []
 
 
 @pytest.mark.parametrize("ci", PLACES)
 def test_jobs_run_targets_that_exist_and_the_same_ones_everywhere(bake: Bake, ci: str) -> None:
     project = bake(ci=ci)
-    named = set(re.findall(r"make ([a-z]+)", (project / PLACES[ci]).read_text(encoding="utf-8")))
-    assert named == {"lint", "test", "chart", "drill"}
+    files = workflows(project) or [project / PLACES[ci]]
+    named = {name for path in files for name in re.findall(r"make ([a-z]+)", path.read_text(encoding="utf-8"))}
+    assert named == {"lint", "test", "chart", "drill", "release"}
     assert named <= set(re.findall(r"^([a-z]+):", (project / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
 
