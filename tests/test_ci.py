@@ -80,6 +80,42 @@ def test_the_templates_own_jobs_run_targets_that_exist() -> None:
         for path in makefiles
         for name in re.findall(r"^([a-z-]+):", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
-    for path in OURS:
-        lines = re.findall(r"run: make ([a-z ]+)", path.read_text(encoding="utf-8"))
-        assert {target for line in lines for target in line.split()} <= targets
+    lines = re.findall(
+        r"run: make ([a-z ]+?)(?: #.*| [A-Z]+=.*)?$", "".join(path.read_text("utf-8") for path in OURS), re.MULTILINE
+    )
+    named = {target for line in lines for target in line.split()}
+    assert {"test", "demo", "bake", "image", "drill"} <= named <= targets
+
+
+def piped(script: str, *arguments: str, text: str = "") -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([ROOT / ".ci" / script, *arguments], input=text, capture_output=True, text=True, check=False)
+
+
+def test_the_three_newest_versions_of_kubernetes_are_read_from_kinds_notes() -> None:
+    digest = "@sha256:" + "0a" * 32
+    versions = ["v1.34.0", "v1.33.4", "v1.33.12", "v1.9.9", "v1.32.8"]
+    notes = "".join(f"- {version}: `kindest/node:{version}{digest}`\n" for version in versions)
+    done = piped("node_images.py", text=notes)
+    assert done.returncode == 0
+    assert json.loads(done.stdout.removeprefix("images=")) == [
+        f"kindest/node:{version}{digest}" for version in ("v1.34.0", "v1.33.12", "v1.32.8")
+    ]
+
+
+def test_notes_without_images_fail() -> None:
+    done = piped("node_images.py", text="- v1.34.0: `kindest/node:v1.34.0`\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "name 0 images" in done.stderr
+
+
+def test_a_release_says_what_the_changelog_says() -> None:
+    done = piped("notes.py", "vUnreleased")
+    assert done.returncode == 0
+    assert done.stdout.startswith("### ")
+    assert "## [" not in done.stdout
+
+
+def test_a_version_without_notes_is_not_released() -> None:
+    done = piped("notes.py", "v0.0.0")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "has no section for v0.0.0" in done.stderr
