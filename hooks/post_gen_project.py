@@ -28,8 +28,8 @@ def prune() -> None:
     unwanted: list[str] = []
     for answer, values in ANSWERS["_features"].items():
         given = ANSWERS[answer]
-        wanted = values.get(given if isinstance(given, str) else json.dumps(given), [])
-        for path in (path for paths in values.values() for path in paths):
+        wanted = values.get(given if isinstance(given, str) else json.dumps(given), {}).get("files", [])
+        for path in (path for brings in values.values() for path in brings["files"]):
             if not (PROJECT / path).exists():
                 sys.exit(f'_features in cookiecutter.json names "{path}", which is not in the template.')
             if path not in wanted:

@@ -1,5 +1,6 @@
 """The template as the tests see it: where it is, how to copy it, how to bake it."""
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -16,6 +17,12 @@ QUESTIONS: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(en
 PARTS = ("cookiecutter.json", "hooks", "{{cookiecutter._cruft}}", BODY.name)
 
 Answers = dict[str, str]
+
+CHOICES = {name: values for name, values in QUESTIONS.items() if isinstance(values, list) and not name.startswith("_")}
+#: Every answer to the questions that have a choice, by a readable name.
+COMBINATIONS: dict[str, Answers] = {
+    "-".join(chosen): dict(zip(CHOICES, chosen, strict=True)) for chosen in itertools.product(*CHOICES.values())
+}
 
 
 def git(*arguments: str, folder: Path) -> str:

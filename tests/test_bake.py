@@ -12,13 +12,12 @@ import pytest
 import yaml
 
 from tests.conftest import Bake
-from tests.template import QUESTIONS, Answers, Template, files_in
+from tests.template import COMBINATIONS, QUESTIONS, Answers, Template, files_in
 
 ODD_TEXT = "Zoë O'Neil & Söhne, #1: 100 % <b> — 東京"
 
 BAKES: dict[str, Answers] = {
-    "defaults": {},
-    **{f"python-{version}": {"python_version": version} for version in QUESTIONS["python_version"]},
+    **COMBINATIONS,
     "longest-answers": {
         "project_name": "N" * 60,
         "project_slug": "s" * 40,
@@ -44,7 +43,6 @@ BAKES: dict[str, Answers] = {
     "looks-like-yaml": {"project_name": "no: [yes, *x]", "description": "- # 'null'", "author_name": "{a: 1}"},
     "looks-like-a-number": {"project_name": "1e3", "project_slug": "e3", "description": "0x10", "author_name": "007"},
     "slug-is-the-package": {"project_slug": "app"},
-    "leader-election": {"leader_election": "yes"},
     "leader-election-of-the-longest-name": {"leader_election": "yes", "project_slug": "s" * 40},
 }
 
@@ -144,13 +142,12 @@ def test_the_image_has_the_python_that_was_chosen(bake: Bake, version: str) -> N
     assert set(re.findall(r"(?<![\d.])3\.\d+", dockerfile)) == {version}
 
 
-def test_the_same_answers_make_the_same_bytes(tmp_path: Path) -> None:
-    template = Template.copied_to(tmp_path)
-    contents = []
-    for place in ("first", "second"):
-        template.output = tmp_path / place
-        made = template.bake()
-        contents.append({path: ((made / path).read_bytes(), (made / path).stat().st_mode) for path in files_in(made)})
+@pytest.mark.parametrize("answers", COMBINATIONS.values(), ids=COMBINATIONS)
+def test_the_same_answers_make_the_same_bytes(bake: Bake, answers: Answers, tmp_path: Path) -> None:
+    contents = [
+        {path: ((made / path).read_bytes(), (made / path).stat().st_mode) for path in files_in(made)}
+        for made in (bake(**answers), Template.copied_to(tmp_path).bake(**answers))
+    ]
     assert contents[0] == contents[1]
 
 

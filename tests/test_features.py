@@ -1,4 +1,4 @@
-"""The manifest, `_features` in cookiecutter.json: which files belong to which answer."""
+"""The manifest, `_features` in cookiecutter.json: what belongs to which answer, files above all."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from tests.template import BODY, QUESTIONS, Template, files_in
 
 FEATURES = {
     "database": {
-        "postgresql": ["src/app/database", "src/app/sql.py", "docs/postgresql.md"],
-        "sqlite": ["src/app/sql.py", "docs/sqlite.md"],
-        "none": ["docs/stateless.md"],
+        "postgresql": {"files": ["src/app/database", "src/app/sql.py", "docs/postgresql.md"]},
+        "sqlite": {"files": ["src/app/sql.py", "docs/sqlite.md"]},
+        "none": {"files": ["docs/stateless.md"]},
     },
-    "metrics": {"true": ["src/app/metrics.py", "src/app/database/metrics.py"]},
+    "metrics": {"true": {"files": ["src/app/metrics.py", "src/app/database/metrics.py"]}},
 }
 
 
@@ -21,7 +21,7 @@ def rich_template(template: Template) -> Template:
     """A template with two answers more, one of them yes or no, and files that belong to them."""
     template.ask(database=["postgresql", "sqlite", "none"], metrics=True, _features=FEATURES)
     for values in FEATURES.values():
-        for path in (path for paths in values.values() for path in paths if "." in path):
+        for path in (path for brings in values.values() for path in brings["files"] if "." in path):
             template.write(path)
     template.write("src/app/database/pool.py")
     template.write("src/app/main.py")
@@ -63,7 +63,7 @@ def test_baking_again_follows_the_new_answers(rich_template: Template) -> None:
 
 
 def test_a_path_that_is_not_there_is_an_error(template: Template, capfd: pytest.CaptureFixture[str]) -> None:
-    template.ask(database=["none", "sqlite"], _features={"database": {"sqlite": ["src/app/sq1.py"]}})
+    template.ask(database=["none", "sqlite"], _features={"database": {"sqlite": {"files": ["src/app/sq1.py"]}}})
     with pytest.raises(Exception, match="Hook script failed"):
         template.bake()
     assert (
@@ -75,7 +75,7 @@ def test_a_path_that_is_not_there_is_an_error(template: Template, capfd: pytest.
 
 def test_an_error_removes_nothing_first(rich_template: Template) -> None:
     project = rich_template.bake()
-    rich_template.ask(_features={"metrics": {"true": ["README.md"], "false": ["missing"]}})
+    rich_template.ask(_features={"metrics": {"true": {"files": ["README.md"]}, "false": {"files": ["missing"]}}})
     with pytest.raises(Exception, match="Hook script failed"):
         rich_template.bake(metrics="no")
     assert (project / "README.md").exists()
@@ -88,9 +88,14 @@ def test_the_manifest_names_answers_that_exist() -> None:
         assert set(values) <= choices, f"{answer} has no such values"
 
 
+def test_the_manifest_knows_these_kinds_of_things() -> None:
+    kinds = {kind for values in QUESTIONS["_features"].values() for brings in values.values() for kind in brings}
+    assert kinds <= {"files", "dependencies", "settings", "values"}
+
+
 def test_the_manifest_names_paths_inside_the_body() -> None:
     for values in QUESTIONS["_features"].values():
-        for path in (path for paths in values.values() for path in paths):
+        for path in (path for brings in values.values() for path in brings["files"]):
             assert not Path(path).is_absolute()
             assert ".." not in Path(path).parts
             assert (BODY / path).exists()

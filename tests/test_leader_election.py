@@ -12,7 +12,7 @@ import yaml
 from tests.conftest import Bake
 from tests.template import QUESTIONS, files_in
 
-FILES = QUESTIONS["_features"]["leader_election"]["yes"]
+FILES = QUESTIONS["_features"]["leader_election"]["yes"]["files"]
 ANSWERS = pytest.mark.parametrize("answer", QUESTIONS["leader_election"])
 
 

@@ -16,7 +16,7 @@ def render() -> str:
 def _entry(name: str, info: FieldInfo) -> str:
     default = info.get_default(call_default_factory=True)
     shown = str(default).lower() if isinstance(default, bool) else str(default)
-    facts = [f"default {shown}", *_rule(info)]
+    facts = [f"default {shown}", *rule(info)]
     if name.endswith("_SECONDS"):
         facts.append("seconds")
     meaning = textwrap.fill(
@@ -25,7 +25,8 @@ def _entry(name: str, info: FieldInfo) -> str:
     return f"{name}  ({', '.join(facts)})\n{meaning}"
 
 
-def _rule(info: FieldInfo) -> list[str]:
+def rule(info: FieldInfo) -> list[str]:
+    """What its value has to be, in words; empty where the type says it all."""
     if get_origin(info.annotation) is Literal:
         return ["one of " + ", ".join(get_args(info.annotation))]
     low = high = ""

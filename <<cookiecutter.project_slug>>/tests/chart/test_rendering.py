@@ -57,7 +57,7 @@ def test_every_object_of_the_schema_is_closed() -> None:
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: path.name)
 def test_what_is_generated_is_up_to_date(path: Path) -> None:
-    assert path.read_text("utf-8") == files()[path], "run `make schema`"
+    assert path.read_text("utf-8") == files()[path], "run `make generate`"
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -14,6 +14,7 @@ from app.lifecycle.checks import Checks
 from app.lifecycle.components import Component, Components
 from app.lifecycle.control import Control
 from app.lifecycle.exchange import App
+from app.lifecycle.exits import Exit
 from app.lifecycle.identity import POD_HEADER, Cluster, Identity
 from app.lifecycle.management import Management, management_app, page
 from app.lifecycle.measures import measures
@@ -30,9 +31,6 @@ from app.lifecycle.watchdog import MARGIN, Watchdog, busy_threads, deaf_tasks
 from app.observability.metrics import MEDIA_TYPE, exposition
 
 log = structlog.get_logger(__name__)
-
-#: Exit code of a service that could not start.
-NOT_STARTED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +95,9 @@ class Service:
         }
 
     def run(self, signals: Signals) -> int:
-        """Live until told to stop, and return the exit code.
+        """Live until told to stop, and return the exit code, one of ``Exit``.
 
-        0 when nothing was cut off, 1 when something was, 3 when the service could
-        not start. Does not return at all while a thread or task is stuck: the process ends.
+        Does not return at all while a thread or task is stuck: the process ends.
         """
         signals.deliver_to(self.lifecycle)
         try:
@@ -242,4 +239,4 @@ def _refuse(error: BaseException) -> int:
         raise error
     log.error("cannot start", reason=str(error))
     print(error, file=sys.stderr)
-    return NOT_STARTED
+    return Exit.NOT_STARTED

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from app.lifecycle.exits import Exit
 from app.lifecycle.watchdog import stacks
 
 log = structlog.get_logger(__name__)
@@ -182,7 +183,7 @@ class Guard:
             task=name,
             where=stacks([threading.main_thread()]).get("MainThread"),
         )
-        os._exit(1)
+        os._exit(Exit.CUT)
 
 
 class Step:

@@ -12,6 +12,7 @@ import structlog
 from app.lifecycle.checks import Checks
 from app.lifecycle.components import Components
 from app.lifecycle.drain import DrainPolicy, Rotation, drain
+from app.lifecycle.exits import Exit
 from app.lifecycle.gauge import TrafficGauge
 from app.lifecycle.identity import Cluster, Identity
 from app.lifecycle.phase import Lifecycle, Phase
@@ -183,7 +184,7 @@ class Stop:
         return Report(
             reason=self.lifecycle.reason,
             decided_by=self._decided_by,
-            exit_code=1 if self.journal.cut else 0,
+            exit_code=Exit.CUT if self.journal.cut else Exit.CLEAN,
             seconds=seconds_per_phase(self.lifecycle.entered, time.monotonic()),
             components=dict(self.components.seconds),
             requests_served=self.traffic.requests_served,

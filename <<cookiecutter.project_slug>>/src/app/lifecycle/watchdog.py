@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from app.lifecycle.exits import Exit
 from app.lifecycle.phase import Lifecycle, Phase
 
 #: Seconds before the end of the grace period at which the watchdog acts. SIGKILL
@@ -55,7 +56,7 @@ class Watchdog:
         try:
             last_words()
         finally:
-            os._exit(1)
+            os._exit(Exit.CUT)
 
 
 def where_is(task: "asyncio.Task[Any]") -> list[str]:

