@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -28,6 +29,11 @@ COMBINATIONS: dict[str, Answers] = {
 def git(*arguments: str, folder: Path) -> str:
     done = subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True)
     return done.stdout.strip()
+
+
+def surroundings() -> dict[str, str]:
+    """The environment without what the make that runs these tests would hand down."""
+    return {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "VIRTUAL_ENV"}}
 
 
 def kept_files() -> list[Path]:

@@ -1,12 +1,18 @@
 """The day of somebody who has just made a project: set it up, lint it, test it, look at what changed."""
 
+import contextlib
 import os
+import signal
+import socket
 import subprocess
+import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 
-from tests.template import Answers, Template, git
+from tests.template import Answers, Template, git, surroundings
 
 pytestmark = pytest.mark.slow
 #: Twice as many as there are cores: a third of their time these tests compute, the rest they wait.
@@ -15,14 +21,10 @@ once = pytest.mark.parametrize("answers", [{}], ids=["defaults"], indirect=True)
 
 
 def make(target: str, project: Path, **variables: str) -> str:
-    # Not what the make that runs these tests would hand down: its flags, its virtual environment.
-    environment = {
-        name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "VIRTUAL_ENV"}
-    } | variables
     done = subprocess.run(
         ["make", "--no-print-directory", target],
         cwd=project,
-        env=environment,
+        env=surroundings() | variables,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -32,6 +34,18 @@ def make(target: str, project: Path, **variables: str) -> str:
     assert done.returncode == 0, f"make {target}:\n{done.stdout[-20_000:]}"
     print(done.stdout[-2_000:])  # noqa: T201
     return done.stdout
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+def is_served(url: str) -> bool:
+    with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310
+        return bool(answer.status == 200)
+    return False
 
 
 @pytest.fixture(scope="module", params=[{}, {"leader_election": "yes"}], ids=["defaults", "leader-election"])
@@ -76,6 +90,49 @@ def test_its_drill_works_on_a_cluster_that_stands_in_for_a_real_one(project: Pat
 def test_its_chart_is_sound(project: Path) -> None:
     make("chart", project)
     make("scan", project)
+
+
+@once
+def test_it_serves_until_ctrl_c(project: Path) -> None:
+    """The whole chain: make, what starts the service anew after changes, and the service."""
+    ports = {"APP_PORT": str(free_port()), "APP_MANAGEMENT_PORT": str(free_port())}
+    environment = surroundings() | ports | {"APP_CONTROL_SOCKET": f"{project}/build/control.sock"}
+    (project / "build").mkdir(exist_ok=True)
+    run = subprocess.Popen(
+        ["make", "run"], cwd=project, env=environment, stdout=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while not is_served(f"http://127.0.0.1:{ports['APP_PORT']}/hello"):
+            assert run.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(run.pid, signal.SIGINT)
+        said = run.communicate(timeout=30)[0].decode()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+    assert '"exit_code": 0' in said
+
+
+@once
+def test_what_lint_refuses_is_not_committed(project: Path) -> None:
+    """With `prek`, which reads the same file as `pre-commit`."""
+    prek = str(Path(sys.executable).parent / "prek")
+    subprocess.run([prek, "install", "--quiet"], cwd=project, check=True)
+    try:
+        (project / "src/app/api/more.py").write_text("import os\n", encoding="utf-8")
+        git("add", "src/app/api/more.py", folder=project)
+        refused = subprocess.run(
+            ["git", "commit", "-m", "more"], cwd=project, capture_output=True, text=True, check=False
+        )
+        assert refused.returncode != 0
+        assert "F401" in refused.stdout + refused.stderr
+        (project / "src/app/api/more.py").write_text('"""More routes."""\n', encoding="utf-8")
+        git("add", "src/app/api/more.py", folder=project)
+        git("commit", "-m", "more", folder=project)
+    finally:
+        subprocess.run([prek, "uninstall", "--quiet"], cwd=project, check=True)
 
 
 @once

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.registry import Registry, registry
-from tests.template import Template, git
+from tests.template import Template, git, surroundings
 
 pytestmark = pytest.mark.slow
 DIGEST = "sha256:" + "c" * 64
@@ -46,7 +46,7 @@ def store() -> Iterator[Registry]:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Set up and committed, lock file and all, with a tag."""
     project = Template.copied_to(tmp_path_factory.mktemp("release")).bake()
-    subprocess.run(["make", "setup"], cwd=project, env=environment(), check=True)
+    subprocess.run(["make", "setup"], cwd=project, env=surroundings(), check=True)
     git("add", "--all", folder=project)
     git("commit", "-m", "first", folder=project)
     git("tag", "v0.1.0", folder=project)
@@ -63,17 +63,13 @@ def tools(tmp_path: Path) -> Path:
     return folder
 
 
-def environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "VIRTUAL_ENV"}}
-
-
 def release(project: Path, tools: Path, store: Registry, *, fails: str = "-") -> "subprocess.CompletedProcess[str]":
     path = f"{tools}:{os.environ['PATH']}"
     image = f"{store.address}/team/example-service"
     return subprocess.run(
         ["make", "release", f"IMAGE={image}", f"TRIVY={tools / 'trivy'}", f"HELM={tools / 'helm-plain'}"],
         cwd=project,
-        env=environment() | {"PATH": path, "LOG": str(tools / "log"), "DIGEST": DIGEST, "FAILS": fails},
+        env=surroundings() | {"PATH": path, "LOG": str(tools / "log"), "DIGEST": DIGEST, "FAILS": fails},
         capture_output=True,
         text=True,
         timeout=300,

@@ -59,9 +59,12 @@ def clean_environment() -> dict[str, str]:
 
 
 class Service:
-    """One process under test. ``app`` is a module of ``tests/apps``; empty means ``app serve``."""
+    """One process under test, run in ``folder``.
 
-    def __init__(self, app: str = "", **settings: str) -> None:
+    ``app`` is a module of ``tests/apps``, or one with a dot; empty means ``app serve``.
+    """
+
+    def __init__(self, app: str = "", folder: Path = PROJECT, **settings: str) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="app-"))
         self._closed_at_the_end = contextlib.ExitStack()
         self.port, self.management_port = free_port(), free_port()
@@ -73,12 +76,13 @@ class Service:
             "APP_CONTROL_SOCKET": str(self.directory / "control.sock"),
             **settings,
         }
-        command = ["-m", f"tests.apps.{app}"] if app else ["-m", "app", "serve"]
+        module = app if "." in app else f"tests.apps.{app}"
+        command = ["-m", module] if app else ["-m", "app", "serve"]
         self._stdout, self._stderr = self.directory / "stdout", self.directory / "stderr"
         with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
             self.process = subprocess.Popen(
                 [sys.executable, *command],
-                cwd=PROJECT,
+                cwd=folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
@@ -198,9 +202,9 @@ class Service:
 
 
 @contextlib.contextmanager
-def running(app: str = "", **settings: str) -> Iterator[Service]:
+def running(app: str = "", folder: Path = PROJECT, **settings: str) -> Iterator[Service]:
     """A service that is gone at the end, with its log on stdout."""
-    service = Service(app, **settings)
+    service = Service(app, folder, **settings)
     try:
         yield service
     finally:
