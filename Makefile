@@ -13,7 +13,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help bake demo test test-fast lint format lock clean tools
+.PHONY: help bake demo bench test test-fast lint format lock clean tools
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,13 @@ bake: .venv/.ready ## Bake the default answers into build/
 
 demo: bake ## Bake the default answers, start the service, stop it under load
 	@$(MAKE) --no-print-directory -C build/example-service setup drill
+
+# By the Python of the baked project, which has all that is measured. --only and --check: see docs/benchmarks.md
+bench: bake ## Measure what the lifecycle costs and saves, beside a bare service: docs/benchmarks.md
+	@.venv/bin/cookiecutter . --no-input --default-config --output-dir build/leader leader_election=yes >/dev/null
+	@$(MAKE) --no-print-directory -C build/example-service setup .venv/.helm
+	@$(MAKE) --no-print-directory -C build/leader/example-service setup
+	@PYTHONPATH=build/example-service/src:build/example-service:. build/example-service/.venv/bin/python -m benchmarks $(ARGS)
 
 test: lint ## Lint, then every test: the template's and the generated project's own
 	@.venv/bin/python -m pytest -n auto -m "not slow"

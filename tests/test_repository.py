@@ -3,6 +3,7 @@
 import os
 import re
 import tomllib
+from urllib.parse import unquote
 
 import pytest
 
@@ -12,9 +13,10 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
 
-@pytest.mark.parametrize(
-    "document", ["README.md", "CHANGELOG.md", "docs/updating.md", ".ci/run", ".pre-commit-config.yaml"]
-)
+DOCUMENTS = [path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, ".ci/run", ".pre-commit-config.yaml"])
 def test_every_make_target_that_is_named_exists(document: str) -> None:
     own = set(re.findall(r"^([a-z-]+):", (BODY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = set(
@@ -36,9 +38,27 @@ def test_every_question_is_explained() -> None:
     assert set(QUESTIONS["__prompts__"]) == set(asked)
 
 
-def test_every_link_to_a_file_leads_somewhere() -> None:
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", README)
-    assert [link for link in links if not (ROOT / link.replace("%3C", "<").replace("%3E", ">")).exists()] == []
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_link_to_a_file_leads_somewhere(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)|(?:src|srcset)=\"([^\"]+)\"", text)
+    places = [(ROOT / document).parent / unquote(link or image) for link, image in links]
+    assert [place for place in places if not place.exists()] == []
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    assert [page for page in DOCUMENTS if page.startswith("docs/") and f"]({page})" not in README] == []
+
+
+def test_every_choice_and_default_is_in_its_row() -> None:
+    rows = {row[0]: row for row in re.findall(r"^\| `([a-z_]+)` \| (.*?) \| (.*) \|$", README, re.MULTILINE)}
+    for name, asked in QUESTIONS.items():
+        if isinstance(asked, list) and not name.startswith("_"):
+            _, default, text = rows[name]
+            assert default == asked[0]
+            assert all(value in f"{default} {text}" for value in asked), name
+        elif not name.startswith("_") and "<<" not in asked:
+            assert rows[name][1] in {asked, "one sentence"}, name
 
 
 def test_tools_are_locked_with_hashes_and_without_hosts() -> None:

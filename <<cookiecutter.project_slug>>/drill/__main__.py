@@ -9,7 +9,7 @@ from signal import SIGINT, SIGTERM, Signals
 
 from drill import options
 from drill.backend import Backend
-from drill.compare import naive
+from drill.compare import compared
 from drill.errors import DrillError
 from drill.local.backend import LocalBackend
 from drill.rehearsal import rehearse
@@ -37,7 +37,7 @@ async def run(asked: argparse.Namespace) -> int:
         asyncio.get_running_loop().add_signal_handler(SIGTERM, task.cancel)
 
     plan = options.make_plan(asked)
-    plans = [plan, naive(plan)] if asked.compare else [plan]
+    plans = [plan, compared(plan, asked.compare)] if asked.compare else [plan]
     backend = make_backend(asked)
     report = Report(asked.out)
     verdicts: list[str] = []

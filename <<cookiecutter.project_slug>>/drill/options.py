@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from drill.chart.release import Values
+from drill.compare import compared
 from drill.errors import DrillError
 from drill.load.routes import Routes
 from drill.plan import Plan
@@ -50,8 +51,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add(
         "--compare",
-        choices=["naive"],
-        help="the same again with plain uvicorn and no hook, for the picture",
+        type=variant,
+        metavar="naive|sleep-SECONDS",
+        help="the same again with plain uvicorn and no hook, or one that sleeps, for the picture",
     )
     add(
         "--out",
@@ -95,6 +97,13 @@ def scenarios(text: str) -> list[str]:
         if name not in SCENARIOS:
             raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(SCENARIOS)} or all")
     return names
+
+
+def variant(text: str) -> str:
+    try:
+        return compared(Plan(), text).variant
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def natural(text: str) -> int:

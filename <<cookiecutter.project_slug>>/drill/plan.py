@@ -46,5 +46,5 @@ class Plan:
     environment: Mapping[str, str] = field(default_factory=dict)
     #: Applied to the Deployment before it is installed, in this order.
     patches: tuple[Patch, ...] = ()
-    #: "service" is the chart as it is; see ``compare.py`` for the other.
+    #: "service" is the chart as it is; see ``compare.py`` for others.
     variant: str = "service"

@@ -1,7 +1,8 @@
 // The page: a head with all verdicts, then a picture with its numbers for each rehearsal.
 
 const NARROWEST = 640; // pixels; on a narrower screen the picture scrolls in its box
-const VARIANTS = { service: "the service", naive: "naive: the same without its lifecycle" };
+const variantName = (variant) =>
+  variant === "service" ? "the service" : `${variant}: the same without its lifecycle`;
 const ROWS_TOP = 44;
 const BETWEEN = 34;
 
@@ -17,7 +18,7 @@ function pairUp(rehearsals) {
     if (partner) partner.push(rehearsal);
     else groups.push([rehearsal]);
   }
-  return groups.map((group) => group.toSorted((one, other) => other.variant.localeCompare(one.variant)));
+  return groups.map((group) => group.toSorted((one, other) => (other.variant === "service") - (one.variant === "service")));
 }
 
 /** The whole picture of a rehearsal, `width` pixels wide. */
@@ -76,7 +77,7 @@ const skippedMark = () => html("strong", { class: "outcome skipped" }, "– Skip
 
 function article(rehearsal, scales, paired) {
   const { variant, skipped, passed, verdict } = rehearsal;
-  const name = paired || variant !== "service" ? html("span", { class: "variant" }, VARIANTS[variant]) : null;
+  const name = paired || variant !== "service" ? html("span", { class: "variant" }, variantName(variant)) : null;
   const heading = html("h3", {}, name, skipped ? skippedMark() : outcome(passed), " ",
     html("span", { class: "verdict" }, sentence(skipped || verdict)));
   const data = { "data-rehearsal": rehearsal.scenario, "data-variant": variant };

@@ -20,7 +20,7 @@ def title(scenario: Scenario, plan: Plan, backend: str) -> str:
     least, most = plan.propagation
     span = f"{least:g} s" if least == most else f"{least:g} to {most:g} s"
     late = f", endpoints {span} late" if backend == "local" else ""
-    without = "" if plan.variant == "service" else ", without the lifecycle"
+    without = "" if plan.variant == "service" else f", without the lifecycle ({plan.variant})"
     return f"{what}, {plan.rate:g} requests a second{late}{without}"
 
 

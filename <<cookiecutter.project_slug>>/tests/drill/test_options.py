@@ -1,11 +1,14 @@
 """The command line: what it becomes, and how it says no."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from drill import options
+from drill.compare import compared
 from drill.errors import DrillError
+from drill.plan import Plan
 from drill.scenarios import SCENARIOS
 
 
@@ -32,6 +35,20 @@ def test_values_and_settings_reach_the_chart(tmp_path: Path) -> None:
     assert plan.environment == {"A": "b=c"}
 
 
+def test_what_it_is_compared_with_is_plain_uvicorn_perhaps_with_a_sleep() -> None:
+    plan = compared(Plan(), "sleep-15")
+    deployment = deployment_of({"lifecycle": {"preStop": {"exec": {"command": ["drain"]}}}})
+    for patch in plan.patches:
+        patch(deployment)
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    assert container["lifecycle"] == {"preStop": {"sleep": {"seconds": 15}}}
+    assert "uvicorn.run" in container["command"][-1]
+
+
+def deployment_of(container: dict[str, Any]) -> dict[str, Any]:
+    return {"spec": {"template": {"spec": {"containers": [container]}}}}
+
+
 def test_a_file_that_is_not_there_is_named() -> None:
     with pytest.raises(DrillError, match=r"--values missing\.yaml: there is no such file"):
         options.make_plan(options.parse(["--values", "missing.yaml"]))
@@ -45,7 +62,8 @@ def test_a_file_that_is_not_there_is_named() -> None:
         (["--rate", "0"], "0 is not above 0"),
         (["--replicas", "0"], "0 is below 1"),
         (["--env", "A"], "'A' is not NAME=VALUE"),
-        (["--compare", "mine"], "invalid choice: 'mine'"),
+        (["--compare", "mine"], "'mine' is neither naive nor sleep-SECONDS"),
+        (["--compare", "sleep-0"], "'sleep-0' is neither naive nor sleep-SECONDS"),
     ],
 )
 def test_a_wrong_option_is_refused(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from drill.chart.release import Values
-from drill.compare import naive
+from drill.compare import compared
 from drill.load.routes import Call, Routes
 from drill.local.backend import LocalBackend
 from drill.plan import Plan
@@ -73,7 +73,7 @@ def sleeping(plan: Plan) -> Plan:
 
 
 def without_lifecycle(plan: Plan) -> Plan:
-    return naive(replace(plan, streams=0))  # it would wait for them until it is killed
+    return compared(replace(plan, streams=0), "naive")  # it would wait for them until it is killed
 
 
 def without_floor(plan: Plan) -> Plan:

@@ -1,0 +1,65 @@
+"""``make bench``: measure, record, draw. Run by the Python of a project that the template has baked and set up."""
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bake import bakes
+from benchmarks.check import check
+from benchmarks.measures import MEASURES
+from benchmarks.page import page
+from benchmarks.picture import picture
+from benchmarks.rollout import rollouts
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results.json"
+NAMES = [*MEASURES, "bake", "rollouts"]
+#: What a check measures: quick, and the same on every machine.
+CHECKED = ("requests", "memory", "start", "stop")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="make bench", allow_abbrev=False)
+    parser.add_argument("--only", type=names, default=NAMES, metavar="NAME[,NAME...]", help=", ".join(NAMES))
+    parser.add_argument("--check", action="store_true", help="compare ratios with those on record")
+    asked = parser.parse_args(arguments)
+    recorded: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {"costs": {}}
+    if asked.check:
+        sentences = check(recorded["costs"], {name: MEASURES[name] for name in CHECKED if name in asked.only})
+        print("\n".join(sentences) or "No ratio is worse than on record.", file=sys.stderr if sentences else sys.stdout)
+        return 1 if sentences else 0
+    for name in asked.only:
+        print(f"{name} …", flush=True)
+        if name in MEASURES:
+            recorded["costs"].update(MEASURES[name]())
+        else:
+            recorded[name] = bakes() if name == "bake" else rollouts()
+    packages = ", ".join(f"{name} {version(name)}" for name in ("uvicorn", "fastapi", "starlette"))
+    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "packages": packages}
+    recorded |= {"date": date.today().isoformat(), "machine": machine, "measures": NAMES}
+    RESULTS.write_text(json.dumps(recorded, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    if missing := {"bake", "rollouts"} - recorded.keys():
+        print(f"The page needs {' and '.join(sorted(missing))} too.")
+        return 0
+    (ROOT / "docs" / "benchmarks.md").write_text(page(recorded), "utf-8")
+    (ROOT / "docs" / "benchmarks.svg").write_text(picture(recorded), "utf-8")
+    return 0
+
+
+def names(text: str) -> list[str]:
+    chosen = text.split(",")
+    for name in chosen:
+        if name not in NAMES:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(NAMES)}")
+    return chosen
+
+
+if __name__ == "__main__":
+    sys.exit(main())

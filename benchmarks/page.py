@@ -1,0 +1,94 @@
+"""docs/benchmarks.md, as it follows from the results."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Results = Mapping[str, Any]
+VARIANTS = {
+    "service": "the service",
+    "naive": "plain uvicorn",
+    "sleep-5": "plain uvicorn, preStop sleep 5",
+    "sleep-15": "plain uvicorn, preStop sleep 15",
+}
+
+
+def page(results: Results) -> str:
+    """The whole page."""
+    machine = results["machine"]
+    return f"""# Benchmarks
+
+What the lifecycle costs a healthy service, and what it saves in a rolling update. Every figure was taken in turns with
+that of a service that has no lifecycle, in one run, so that whatever else the machine does hits both: the ratios hold,
+the figures are those of this machine.
+
+![Ratios, and requests lost in rolling updates](benchmarks.svg)
+
+Measured on {results["date"]} with {machine["cores"]} shared cores, Python {machine["python"]}, {machine["packages"]}.
+
+## Costs
+
+The bare service is `benchmarks/bare.py`: FastAPI on `uvicorn.run`, with the same uvloop and httptools, and `/hello`
+alone, in a router as people write it (a router alone costs FastAPI a tenth of a request). Below 1 the service has less
+of it. Requests come from 16 connections that are kept, as fast as they are answered.
+
+{baking(results["bake"])}
+
+{costs(results["costs"])}
+
+## A rolling update
+
+Rehearsed by the generated project's drill on this machine: pods are processes, clients learn of each change 2 s late.
+The same routes run in the service and on plain uvicorn, as it comes and with a preStop hook that sleeps. There are no
+streams among the requests, because plain uvicorn would wait for them until it is killed. *Exit* is the
+longest time from a pod's deletion to its exit, *possible* the earliest exit that could have lost nothing.
+
+{rollouts(results["rollouts"])}
+
+## To repeat them
+
+```sh
+make bench                                  # everything, a quarter of an hour; writes this page
+make bench ARGS="--only requests,memory"    # some of it: {", ".join(results["measures"])}
+make bench ARGS=--check                     # exit code 1 when a ratio is worse by more than 10 %
+```
+"""
+
+
+def baking(bake: Mapping[str, float]) -> str:
+    return (
+        f"Baking the default project takes {bake['default']:.2f} s, "
+        f"{bake['ratio']:.1f} times as long as baking a template of one file."
+    )
+
+
+def costs(figures: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = [
+        (name, number(found["service"], found["unit"]), number(found["bare"], found["unit"]), f"× {found['ratio']:.2f}")
+        for name, found in figures.items()
+    ]
+    return table(("", "Service", "Bare", "Ratio"), rows)
+
+
+def rollouts(found: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        (
+            str(row["replicas"]),
+            f"{row['rate']:g}",
+            VARIANTS[row["variant"]],
+            f"{row['seconds']:g} s",
+            f"{row['lost']:,} of {row['requests']:,}",
+            f"{row['exit']:g} s",
+            f"{row['possible']:g} s" if row["possible"] is not None else "",
+        )
+        for row in found
+    ]
+    return table(("Pods", "Requests a second", "", "Whole update", "Lost", "Exit", "Possible"), rows)
+
+
+def number(value: float, unit: str) -> str:
+    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.2f} {unit}" if value < 10 else f"{value:.1f} {unit}"
+
+
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join("".join(f"| {cell} " if cell else "| " for cell in row) + "|" for row in lines)
