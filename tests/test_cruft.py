@@ -24,7 +24,7 @@ def commit(folder: Path, message: str) -> None:
 
 @pytest.fixture
 def template_repository(template: Template) -> Template:
-    template.ask(database=["none", "sqlite"], _features={"database": {"sqlite": ["sql.py"]}})
+    template.ask(database=["none", "sqlite"], _features={"database": {"sqlite": {"files": ["sql.py"]}}})
     template.write("sql.py", "QUERY = ''\n")
     git("init", folder=template.folder)
     commit(template.folder, "the template")
