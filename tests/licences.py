@@ -10,7 +10,7 @@ def licence_of(package: Distribution) -> str:
     if "License-Expression" in metadata:
         return metadata["License-Expression"]
     classifiers = [line for line in metadata.get_all("Classifier") or [] if line.startswith("License ::")]
-    named = [line.rpartition(" :: ")[2] for line in classifiers]
+    named = [line.rpartition(" :: ")[2] for line in classifiers if not line.endswith("OSI Approved")]
     return " AND ".join(named or metadata.get_all("License") or ["nothing"]).splitlines()[0]
 
 

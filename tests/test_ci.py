@@ -69,7 +69,7 @@ def test_jobs_run_targets_that_exist_and_the_same_ones_everywhere(bake: Bake, ci
     project = bake(ci=ci)
     files = workflows(project) or [project / PLACES[ci]]
     named = {name for path in files for name in re.findall(r"make ([a-z]+)", path.read_text(encoding="utf-8"))}
-    assert named == {"lint", "test", "chart", "drill", "release"}
+    assert named == {"lint", "test", "chart", "drill", "image", "release"}
     assert named <= set(re.findall(r"^([a-z]+):", (project / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
 

@@ -120,17 +120,19 @@ def test_what_lint_refuses_is_not_committed(project: Path) -> None:
     """With `prek`, which reads the same file as `pre-commit`."""
     prek = str(Path(sys.executable).parent / "prek")
     subprocess.run([prek, "install", "--quiet"], cwd=project, check=True)
-    try:
-        (project / "src/app/api/more.py").write_text("import os\n", encoding="utf-8")
+
+    def commit(text: str) -> "subprocess.CompletedProcess[str]":
+        (project / "src/app/api/more.py").write_text(text, encoding="utf-8")
         git("add", "src/app/api/more.py", folder=project)
-        refused = subprocess.run(
-            ["git", "commit", "-m", "more"], cwd=project, capture_output=True, text=True, check=False
-        )
+        command = ["git", "commit", "-m", "more"]
+        return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+
+    try:
+        refused = commit("import os\n")
         assert refused.returncode != 0
         assert "F401" in refused.stdout + refused.stderr
-        (project / "src/app/api/more.py").write_text('"""More routes."""\n', encoding="utf-8")
-        git("add", "src/app/api/more.py", folder=project)
-        git("commit", "-m", "more", folder=project)
+        accepted = commit('"""More routes."""\n')
+        assert accepted.returncode == 0, accepted.stdout + accepted.stderr
     finally:
         subprocess.run([prek, "uninstall", "--quiet"], cwd=project, check=True)
 

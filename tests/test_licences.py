@@ -23,10 +23,11 @@ SILENT = {"cookiecutter": "BSD-3-Clause"}
 def refused(python: Path | str) -> dict[str, str]:
     done = subprocess.run([python, ROOT / "tests/licences.py"], capture_output=True, text=True, check=True)
     licences: dict[str, str] = json.loads(done.stdout) | SILENT
+    spared = {*TOOLS, "example-service"}  # the project's own licence is for its owner to choose
     return {
         name: licence
         for name, licence in licences.items()
-        if name not in TOOLS and not all(PERMISSIVE.match(part) for part in re.split(r" (?:AND|OR) |; ", licence))
+        if name not in spared and not all(PERMISSIVE.match(part) for part in re.split(r" (?:AND|OR) |; ", licence))
     }
 
 

@@ -20,7 +20,8 @@ Service = subprocess.Popen[bytes]
 
 def main() -> int:
     """Return the exit code of the last service."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs begin without SIGINT
+        signal.signal(number, signal.default_int_handler)
     service = start()
     try:
         for changes in watch(

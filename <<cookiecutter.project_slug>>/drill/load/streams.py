@@ -18,8 +18,9 @@ from drill.load.traffic import Traffic
 from drill.record import Endpoint
 
 PROPER_CLOSES = (1000, 1012)
-#: How long a stream may say nothing; the example sends an event every second.
-SILENCE_SECONDS = 5.0
+#: How long a stream may say nothing: longer than the example's event every second and a loop
+#: that is blocked for four take together.
+SILENCE_SECONDS = 8.0
 ECHO_SECONDS = 0.5
 #: Between a loss and the next attempt, so that one dead pod is not a thousand losses.
 PAUSE_SECONDS = 0.5
