@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from app.lifecycle.exits import Exit
+from dev.reload import LOOK
 from tests.harness import HOST, PROJECT, Service, eventually, running
 
 
@@ -65,6 +67,8 @@ def test_a_change_is_served_after_a_clean_stop(run: Service, tmp_path: Path) -> 
 def test_a_mistake_is_shown_and_the_next_change_helps(run: Service, tmp_path: Path) -> None:
     edit(tmp_path, '"message": "hello"', '"message": "hello" oops')
     eventually(lambda: "SyntaxError" in run.stderr, "the mistake")
+    with pytest.raises(subprocess.TimeoutExpired):  # it goes on watching, look after look
+        run.ended(3 * LOOK / 1000)
     edit(tmp_path, '"message": "hello" oops', '"message": "fine"')
     eventually(lambda: says(run, "fine"), "the repair")
 
