@@ -119,7 +119,7 @@ def test_an_answer_brings_what_the_manifest_says_and_no_other_does(bake: Bake, a
 def test_every_import_leads_somewhere(bake: Bake, answers: Answers) -> None:
     project = bake(**answers)
     groups = dependencies(project)
-    own = {"app", "drill", "tests"}
+    own = {"app", "dev", "drill", "tests"}
     for path, names in sources(project):
         allowed = groups[""] if path.parts[0] == "src" else set().union(*groups.values())
         for name in names:
