@@ -1,5 +1,7 @@
 """Failures of the service's own parts: the application's lifespan, a component, periodic work."""
 
+import pytest
+
 from tests.conftest import Start
 from tests.harness import Service, eventually
 
@@ -15,6 +17,30 @@ def test_a_lifespan_that_fails_is_said_in_one_sentence(start: Start) -> None:
     assert sentence == "the application's lifespan failed to start"
     assert service.lines("cannot start", reason=sentence)
     assert "LookupError: no such model" in service.stdout
+
+
+@pytest.mark.parametrize(
+    ("lifespan", "logged"),
+    [
+        ("is broken", "the application's lifespan failed"),
+        ("is ignored", "the application ignored its lifespan"),
+    ],
+)
+def test_nothing_is_served_without_the_lifespan(start: Start, lifespan: str, logged: str) -> None:
+    service = start("lifespan", LIFESPAN=lifespan)
+    assert service.ended() == 3
+    assert service.stderr.splitlines() == ["the application's lifespan failed to start"]
+    assert service.lines(logged)
+    assert not service.lines("phase", phase="ready")
+
+
+def test_a_lifespan_that_ends_by_itself_ends_the_service(start: Start) -> None:
+    service = start("lifespan", LIFESPAN="dies")
+    service.logged("phase", phase="ready")
+    assert service.ended() == 1
+    assert service.report["reason"] == "the application's lifespan ended by itself"
+    assert service.report["cut"] == ["the application's lifespan"]
+    assert "LookupError: the connection is lost" in service.stdout
 
 
 def test_a_signal_while_the_lifespan_starts(start: Start) -> None:

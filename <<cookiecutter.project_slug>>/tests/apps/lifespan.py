@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import structlog
 from fastapi import FastAPI
 
+from app.lifecycle.exchange import App, Receive, Scope, Send
 from tests.apps.runner import run
 
 log = structlog.get_logger(__name__)
@@ -20,6 +21,11 @@ async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
     log.info("lifespan", step="starts")
     if what == "fails":
         raise LookupError("no such model")
+    if what == "dies":
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_die())
+            yield
+        return
     if what == "starts for ever":
         await asyncio.sleep(3600)
     yield
@@ -28,5 +34,32 @@ async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await asyncio.sleep(3600)
 
 
+async def _die() -> None:
+    await asyncio.sleep(1)
+    raise LookupError("the connection is lost")
+
+
+class Around:
+    """A middleware that does with the lifespan what the variable says."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            if os.environ["LIFESPAN"] == "is broken":
+                raise LookupError("no such middleware")
+            if os.environ["LIFESPAN"] == "is ignored":
+                return
+        await self._app(scope, receive, send)
+
+
+class Application(FastAPI):
+    """An application whose outermost middleware is not FastAPI's own."""
+
+    def build_middleware_stack(self) -> App:
+        return Around(super().build_middleware_stack())
+
+
 if __name__ == "__main__":
-    sys.exit(run(FastAPI(lifespan=lifespan)))
+    sys.exit(run(Application(lifespan=lifespan)))

@@ -10,14 +10,20 @@ import contextlib
 import math
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
+import structlog
 import uvicorn
+from uvicorn.lifespan.off import LifespanOff
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from app.lifecycle.exchange import App
 from app.lifecycle.latch import Latch
+from app.lifecycle.lifespan import Lifespan
+
+log = structlog.get_logger(__name__)
 
 #: Seconds that connections get to send out what is buffered when they are closed.
 FLUSH = 0.5
@@ -84,8 +90,10 @@ class HttpServer:
         self._server = uvicorn.Server(self._config)
         self._server.servers = []
         self.connections = self._server.server_state = Connections()
+        self._lifespan: Lifespan | None = None
         self._ticker: asyncio.Task[None] | None = None
-        self._up = False
+        #: Called with a reason when the application's lifespan ends before it is asked to.
+        self.on_death: Callable[[str], object] = log.error
 
     async def start(self) -> None:
         """Run the application's lifespan, then listen.
@@ -95,7 +103,10 @@ class HttpServer:
         """
         host, port = self._socket.getsockname()[:2]
         self._config.load()
-        self._server.lifespan = self._config.lifespan_class(self._config)
+        if self._config.lifespan == "off":
+            self._server.lifespan = LifespanOff(self._config)
+        else:
+            self._server.lifespan = self._lifespan = Lifespan(self._config, self.on_death)
         try:
             await self._server.startup(sockets=[self._socket])
         except SystemExit:
@@ -108,7 +119,6 @@ class HttpServer:
                 f"{host} port {port} cannot be listened on: "
                 "another process took it while this one started"
             )
-        self._up = True
         self._ticker = asyncio.create_task(self._tick(), name="date header")
 
     async def _tick(self) -> None:
@@ -161,11 +171,11 @@ class HttpServer:
         False when it failed, or when it was not done within ``budget`` seconds or when
         ``hurried``.
         """
-        if not self._up:
+        if self._lifespan is None or not self._lifespan.started:
             return True
-        ending = asyncio.create_task(self._server.lifespan.shutdown(), name="lifespan shutdown")
+        ending = asyncio.create_task(self._lifespan.shutdown(), name="lifespan shutdown")
         await hurried.or_done({ending}, budget)
-        return ending.done() and not self._server.lifespan.should_exit
+        return ending.done() and not self._lifespan.failed
 
 
 def _listens(sock: socket.socket) -> bool:

@@ -163,6 +163,7 @@ class Service:
         server = HttpServer(
             self.traffic, main, timeout_keep_alive=options.keep_alive, server_header=False
         )
+        server.on_death = self.lifecycle.drain
         routes = {
             **self._routes,
             "/statusz": page(lambda: json.dumps(self.status()), b"application/json"),
