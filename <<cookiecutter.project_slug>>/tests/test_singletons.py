@@ -26,7 +26,7 @@ async def term(give_up: float, end: float) -> AsyncIterator[Leadership]:
     leadership, lifecycle = Leadership(), Lifecycle()
     leadership.start(lifecycle)
     now = time.monotonic()
-    assert leadership.hold(now + give_up, now + end)
+    assert leadership.hold(now + give_up, now + end, term=1)
     yield leadership
     lifecycle.drain("the test is over")
     await leadership.over.wait()
@@ -94,7 +94,7 @@ def test_a_renewal_moves_the_end() -> None:
         async with term(0.2, 0.3) as leadership:
             running = await started(leadership, lambda: asyncio.sleep(0.6, "done"))
             now = time.monotonic()
-            assert leadership.hold(now + 2, now + 3)
+            assert leadership.hold(now + 2, now + 3, term=1)
             assert await running is True
             assert leadership.leads
 
@@ -105,7 +105,7 @@ def test_an_answer_that_comes_too_late_is_none() -> None:
     async def scenario() -> None:
         async with term(5, 6) as leadership:
             running = await started(leadership, lambda: asyncio.sleep(60))
-            assert not leadership.hold(time.monotonic() - 0.1, time.monotonic() + 1)
+            assert not leadership.hold(time.monotonic() - 0.1, time.monotonic() + 1, term=2)
             assert not leadership.leads
             assert await running is False
 

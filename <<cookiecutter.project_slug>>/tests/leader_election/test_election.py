@@ -36,14 +36,29 @@ def test_the_change_of_leader_is_in_every_log(pods: Contenders, server: LeaseSer
     held = server.holders[-1][1]
     for service in (first, second):
         line = service.logged("leader changed", leader=held)
-        assert (line["previous"], line["term"]) == ("", 0)
+        assert (line["previous"], line["transitions"]) == ("", 0)
     first.signal()
     pods.runs("second")
     line = second.logged("leader changed", leader=server.holders[-1][1])
-    assert line["term"] == 1
+    assert line["transitions"] == 1
     metrics = second.probe("metrics").body.decode()
     assert "\napp_leader 1\n" in metrics
     assert "\napp_leader_changes_total 3\n" in metrics, "to the first, to nobody, to this one"
+
+
+def test_the_term_grows_though_the_lease_is_deleted(pods: Contenders, server: LeaseServer) -> None:
+    """A store that refuses smaller terms than it has seen must take the next leader's."""
+    first, second = pods.pair()
+    terms = [first.status()["leadership"]["term"]]
+    since = time.monotonic()
+    eventually(lambda: "update" in server.verbs(since), "a renewal")
+    assert first.status()["leadership"]["term"] == terms[0], "one term, however often renewed"
+    first.kill()
+    server.delete()
+    pods.runs("second")
+    assert server.leases[("prod", "singletons")]["spec"]["leaseTransitions"] <= 1
+    terms.append(second.status()["leadership"]["term"])
+    assert 0 < terms[0] < terms[1]
 
 
 def test_rounds_come_again_and_again_and_may_fail(pods: Contenders) -> None:

@@ -149,9 +149,14 @@ class Candidate:
     # -- as the leader ------------------------------------------------------------------
 
     async def _claim(self) -> bool:
-        """Take the Lease or renew it; False if that was done too late. Raises ConflictError."""
+        """Take the Lease or renew it; False if that was done too late. Raises ConflictError.
+
+        The term is the Lease's version when it was taken, not its number of transitions,
+        which starts again at 0 when the Lease is deleted.
+        """
         was, moment, sent = self._seen, now(), self._clock()
         mine = was is not None and was.holder == self.identity
+        renews = mine and self._leadership.leads
         record = Record(
             holder=self.identity,
             seconds=self._settings.lease_seconds,
@@ -159,9 +164,11 @@ class Candidate:
             acquired=was.acquired if was is not None and mine else moment,
             renewed=moment,
         )
-        await self._api.write(record)
+        version = await self._api.write(record)
         held = self._leadership.hold(
-            sent + self._settings.renew_seconds, sent + self._settings.lease_seconds
+            sent + self._settings.renew_seconds,
+            sent + self._settings.lease_seconds,
+            term=self._leadership.term if renews else version,
         )
         self._see(record)
         return held

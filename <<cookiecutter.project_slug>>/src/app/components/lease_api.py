@@ -153,8 +153,12 @@ class LeaseApi:
         except AbsentError:
             return None
 
-    async def write(self, record: Record) -> None:
-        """Make it say this, if nobody changed it since it was last read or written here."""
+    async def write(self, record: Record) -> int:
+        """Make it say this, if nobody changed it since it was last read or written here.
+
+        Returns its version, a number that grows with every write to the cluster: since
+        Kubernetes 1.35 by contract (KEP-5504), before that as the revision of etcd.
+        """
         models = self._models
         spec = models.V1LeaseSpec(
             holder_identity=record.holder,
@@ -175,6 +179,8 @@ class LeaseApi:
                 self._lease = await self._leases.replace_namespaced_lease(
                     self.name, self.namespace, changed, _request_timeout=self._timeout
                 )
+        with self._asking("read the version of"):
+            return int(self._lease.metadata.resource_version)
 
     async def changes(self) -> AsyncIterator[Record]:
         """What it says now and then after each change, for some minutes."""

@@ -31,9 +31,11 @@ class Leadership:
         self.finish = 1.0
         #: The pod that leads, as far as is known; empty for nobody.
         self.leader = ""
-        #: Grows with each new leader: a store that refuses what comes with a smaller
-        #: number is safe even from a pod that was stopped in the middle of a step.
+        #: The fencing number of this pod's latest leadership, greater than that of every
+        #: leader before: a store that refuses what comes with a smaller number than it has
+        #: seen is safe even from a pod that was stopped in the middle of a step. 0 for none yet.
         self.term = 0
+        self._transitions = 0
         #: How many changes of leader were seen.
         self.changes = 0
         #: What keeps this pod from leading or from knowing who does; empty for nothing.
@@ -77,7 +79,7 @@ class Leadership:
 
     # -- for the component that campaigns -----------------------------------------------
 
-    def hold(self, give_up: float, end: float) -> bool:
+    def hold(self, give_up: float, end: float, term: int) -> bool:
         """This pod leads until ``end``, unless it is told more before ``give_up``.
 
         Rounds are cancelled at ``give_up``; no step of theirs is made after ``end``,
@@ -89,7 +91,7 @@ class Leadership:
             return False
         if self.draining.is_set() and not self.leads:
             return False
-        self._give_up, self.end = give_up, end
+        self._give_up, self.end, self.term = give_up, end, term
         self._set_timer()
         return True
 
@@ -106,15 +108,18 @@ class Leadership:
         for round_ in self._rounds:
             round_.tell(reason, until)
 
-    def announce(self, leader: str, term: int) -> None:
-        """``leader`` leads, as all pods see it; empty for nobody."""
+    def announce(self, leader: str, transitions: int) -> None:
+        """``leader`` leads, as all pods see it; empty for nobody.
+
+        ``transitions`` is how often the leadership changed hands, by the Lease.
+        """
         if self._complained:
             log.info("leader election works again")
         self.missing, self._complained = "", False
-        if (leader, term) != (self.leader, self.term):
-            log.info("leader changed", leader=leader, previous=self.leader, term=term)
+        if (leader, transitions) != (self.leader, self._transitions):
+            log.info("leader changed", leader=leader, previous=self.leader, transitions=transitions)
             self.changes += leader != self.leader
-            self.leader, self.term = leader, term
+            self.leader, self._transitions = leader, transitions
 
     def explain(self, missing: str) -> None:
         """This pod cannot lead, or cannot know who does; the reason is logged once."""
