@@ -30,3 +30,15 @@ idle: {{ $router.idle }}
 direct: {{ $router.direct }}
 keepAlive: {{ .Values.keepAliveSeconds | default (add $router.idle 15) }}
 {{- end -}}
+
+{{/*
+What the service believes of the client, from whom: what is typed under `proxy:`, where that is null the row
+of files/behind.yaml. With commas between, as the service takes it.
+*/}}
+{{- define "<< cookiecutter.project_slug >>.proxy" -}}
+{{- $typed := .Values.proxy -}}
+{{- $router := get (.Files.Get "files/behind.yaml" | fromYaml) .Values.behind -}}
+trusted: {{ ternary $router.trusted $typed.trusted (kindIs "invalid" $typed.trusted) | join "," | quote }}
+headers: {{ ternary $router.headers $typed.headers (kindIs "invalid" $typed.headers) | join "," | quote }}
+rootPath: {{ $typed.rootPath | quote }}
+{{- end -}}

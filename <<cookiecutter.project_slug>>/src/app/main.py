@@ -7,12 +7,13 @@ from app.api import examples
 from app.components import lease
 #% endif
 from app.lifecycle.components import Component
+from app.lifecycle.forwarded import Proxy
 from app.lifecycle.identity import Cluster, Identity, ServiceName
 from app.lifecycle.service import Options, Service
 from app.lifecycle.stop import Times
 from app.observability import logging
 from app.observability.access import AccessLog
-from app.settings import Settings
+from app.settings import Settings, listed
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -76,6 +77,11 @@ def _options(settings: Settings) -> Options:
         ),
         identity=Identity.from_environment(),
         cluster=cluster(settings),
+        proxy=Proxy(
+            trusted=tuple(listed(settings.proxy.trusted)),
+            headers=frozenset(listed(settings.proxy.headers)),
+            root_path=settings.proxy.root_path,
+        ),
     )
 
 

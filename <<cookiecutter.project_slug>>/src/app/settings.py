@@ -4,6 +4,7 @@ Nested settings are joined with two underscores: ``APP_SHUTDOWN__FLOOR_SECONDS``
 """
 
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 # Not ``Field(pattern=...)``: the engine behind it costs every process half a megabyte.
 _SERVICE = r"[a-z0-9][-a-z0-9]*((=(\[[0-9a-fA-F:.]+\]|[-a-zA-Z0-9.]+))?:[0-9]{1,5})?"
+_FORWARDED = "(for|proto|host|prefix)"
 
 
 def _matches(pattern: str, example: str) -> AfterValidator:
@@ -39,6 +41,24 @@ def _matches(pattern: str, example: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def listed(text: str) -> list[str]:
+    """What stands between commas, without spaces."""
+    return [one for part in text.split(",") if (one := part.strip())]
+
+
+def _networks(text: str) -> str:
+    """Refuse what is not a list of addresses and CIDRs; the message names the wrong one."""
+    for one in listed(text):
+        try:
+            ipaddress.ip_network(one)
+        except ValueError as error:
+            rule = "should be addresses or CIDRs with commas between, like 10.0.0.0/8,fd00::/8"
+            raise PydanticCustomError(
+                "network", "{error}; {rule}", {"error": str(error), "rule": rule}
+            ) from None
+    return text
 
 
 def in_kubernetes() -> bool:
@@ -146,6 +166,38 @@ class Kubernetes(Group):
         str,
         Field(min_length=1, description="Folder with token and ca.crt of the service account."),
     ] = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+class Proxy(Group):
+    """What is in front of the service, and what it is believed."""
+
+    trusted: Annotated[
+        str,
+        AfterValidator(_networks),
+        Field(
+            description="Addresses and CIDRs of proxies, with commas between, whose X-Forwarded-* "
+            "headers are read. Empty: nobody's are. Clients that connect directly from such an "
+            "address can claim to be anybody.",
+        ),
+    ] = ""
+    headers: Annotated[
+        str,
+        _matches(rf"{_FORWARDED}( *, *{_FORWARDED})*", "for,proto,host,prefix or some of them"),
+        Field(
+            description="Which of X-Forwarded-For, -Proto, -Host and -Prefix are read: those that "
+            "the proxies set themselves. One that a proxy passes on as the client sent it must not "
+            "be among them.",
+        ),
+    ] = "for,proto"
+    root_path: Annotated[
+        str,
+        _matches(r"(/[-a-zA-Z0-9._~]+)+", "/api"),
+        Field(
+            description="Path under which clients reach the service, such as /api, whether the "
+            "proxy strips it or not. Redirects, absolute URLs and /docs contain it. "
+            "X-Forwarded-Prefix wins over it.",
+        ),
+    ] = ""
 
 
 class Probes(Group):
@@ -288,6 +340,7 @@ class Settings(BaseSettings):
     ] = 75
     shutdown: Shutdown = Field(default_factory=Shutdown)
     kubernetes: Kubernetes = Kubernetes()
+    proxy: Proxy = Proxy()
     probes: Probes = Probes()
     log: Log = Log()
 #% if cookiecutter.leader_election == "yes"

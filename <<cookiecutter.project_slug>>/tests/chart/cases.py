@@ -35,6 +35,11 @@ CASES: dict[str, Any] = {
             "marginSeconds": 3,
         },
         "keepAliveSeconds": 90,
+        "proxy": {
+            "trusted": ["10.1.0.7", "fd00::/8"],
+            "headers": ["for", "proto", "prefix"],
+            "rootPath": "/shop/v1",
+        },
 #% if cookiecutter.leader_election == "yes"
         "leaderElection": {
             "leaseSeconds": 20,

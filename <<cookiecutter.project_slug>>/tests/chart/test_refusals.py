@@ -95,6 +95,7 @@ TYPOS: list[tuple[str, Any]] = [
     ("effekt", {"tolerations": [{"effekt": "NoSchedule"}]}),
     ("valuefrom", {"env": [{"name": "A", "valuefrom": {}}]}),
     ("watchEndpoint", {"shutdown": {"watchEndpoint": False}}),
+    ("trusted.0", {"proxy": {"trusted": ["10.0.0.0/x"]}}),
     ("ipblock", {"networkPolicy": {"api": [{"ipblock": {}}]}}),
     ("podSelektor", {"networkPolicy": {"from": [{"podSelektor": {}}]}}),
     ("port", {"networkPolicy": {"egress": [{"port": 1}]}}),

@@ -24,6 +24,8 @@ from tests.chart.helm import PROJECT, Helm, Manifest, Objects, found
 from tests.harness import HOST, clean_environment, eventually, free_port
 from tests.wire import Connection
 
+BEHIND = yaml.safe_load((CHART / "files/behind.yaml").read_text("utf-8"))
+
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_service_takes_every_setting_of_the_chart(
@@ -53,6 +55,29 @@ def test_values_arrive_as_they_were_written(helm: Helm) -> None:
     assert environment["APP_PROBES__UNREADY_SECONDS"] == "1234"
     assert environment["APP_LOG__ACCESS"] == "false"
     assert environment["APP_HOST"] == "0.0.0.0"
+
+
+@pytest.mark.parametrize("router", BEHIND)
+def test_who_says_who_the_client_is_follows_from_what_is_in_front(
+    helm: Helm, router: str, bare_environment: pytest.MonkeyPatch
+) -> None:
+    for name, value in helm.render({"behind": router}).environment.items():
+        bare_environment.setenv(name, value)
+    proxy, row = load().proxy, BEHIND[router]
+    assert proxy.trusted == ",".join(row["trusted"])
+    assert proxy.headers == ",".join(row["headers"])
+    # What passes connections on as they are passes headers on too.
+    assert bool(proxy.trusted) is (router not in ("service", "aws-nlb"))
+
+
+def test_typed_proxies_win_over_those_of_the_router(helm: Helm) -> None:
+    typed = {"trusted": ["192.0.2.7", "fd00::/8"], "headers": ["proto"], "rootPath": "/api"}
+    environment = helm.render({"behind": "aws-alb", "proxy": typed}).environment
+    assert environment["APP_PROXY__TRUSTED"] == "192.0.2.7,fd00::/8"
+    assert environment["APP_PROXY__HEADERS"] == "proto"
+    assert environment["APP_PROXY__ROOT_PATH"] == "/api"
+    nobody = helm.render({"behind": "aws-alb", "proxy": {"trusted": []}}).environment
+    assert nobody["APP_PROXY__TRUSTED"] == ""
 
 
 def test_the_chart_is_of_the_version_of_the_service() -> None:

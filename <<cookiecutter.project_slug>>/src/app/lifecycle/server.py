@@ -85,6 +85,7 @@ class HttpServer:
             http=Connection,
             log_config=None,
             access_log=False,
+            proxy_headers=False,  # see ``forwarded``
             **options,
         )
         self._server = uvicorn.Server(self._config)

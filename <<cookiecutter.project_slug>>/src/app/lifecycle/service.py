@@ -15,6 +15,7 @@ from app.lifecycle.components import Component, Components
 from app.lifecycle.control import Control
 from app.lifecycle.exchange import App
 from app.lifecycle.exits import Exit
+from app.lifecycle.forwarded import Forwarded, Proxy
 from app.lifecycle.identity import POD_HEADER, Cluster, Identity
 from app.lifecycle.management import Management, management_app, page
 from app.lifecycle.measures import measures
@@ -50,6 +51,7 @@ class Options:
     times: Times
     identity: Identity
     cluster: Cluster
+    proxy: Proxy
 
 
 class Service:
@@ -81,7 +83,9 @@ class Service:
         livez, readyz = answer_with(self.probes.livez), answer_with(self.probes.readyz)
         startupz = answer_with(self.probes.startupz)
         self._routes = {"/startupz": startupz, "/livez": livez, "/readyz": readyz}
-        self.traffic = Traffic(app, self.lifecycle, aside=self._beside_the_application())
+        # Inside of ``traffic``: probes and the question who answers do not pass it.
+        told = Forwarded(app, options.proxy)
+        self.traffic = Traffic(told, self.lifecycle, aside=self._beside_the_application())
 
     def _beside_the_application(self) -> dict[str, App]:
         """Routes of the main port that are not the application's."""
