@@ -6,6 +6,7 @@ It speaks what https://kubernetes.io/docs/reference/using-api/api-concepts/ says
 
 import contextlib
 import copy
+import itertools
 import json
 import shutil
 import socket
@@ -195,6 +196,23 @@ class Handler(BaseHTTPRequestHandler):
     def any_dead(self) -> None:
         self.drop()
 
+    def any_drip_status(self) -> None:
+        self.drip(b"HTTP/1.1 200 " + b"OK" * 500)
+
+    def any_drip_headers(self) -> None:
+        self.drip(b"HTTP/1.1 200 OK\r\n", b"x-drip: drop\r\n")
+
+    def list_drip_body(self) -> None:
+        self.drip(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n", b" ")
+
+    def list_drip_chunks(self) -> None:
+        self.open_stream()
+        self.drip(b"", b"1\r\n \r\n")
+
+    def watch_drip_chunks(self) -> None:
+        """A line that never ends, a byte of it at a time."""
+        self.drip(b"", b"1\r\n{\r\n")
+
     def watch_gone_event(self) -> None:
         status = {"kind": "Status", "code": 410, "message": "too old resource version"}
         self.chunk(json.dumps({"type": "ERROR", "object": status}).encode() + b"\n")
@@ -247,6 +265,16 @@ class Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             self.connection.settimeout(60)
             self.connection.recv(1)
+
+    def drip(self, first: bytes, rest: bytes = b"") -> None:
+        """Send ``first`` at once, or by the byte without ``rest``, then that again and again."""
+        self.close_connection = True
+        drops = itertools.repeat(rest, 300) if rest else (bytes([byte]) for byte in first)
+        with contextlib.suppress(OSError):
+            self.wfile.write(first if rest else b"")
+            for drop in drops:
+                self.wfile.write(drop)
+                time.sleep(0.1)
 
     def drop(self) -> None:
         self.close_connection = True

@@ -5,6 +5,7 @@ import itertools
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -57,6 +58,18 @@ class Pod(socketserver.BaseRequestHandler):
         with contextlib.suppress(OSError):
             self.request.recv(4096)
             self.request.sendall(b"HTTP/1.1 200 OK\r\n" + self.head + b"\r\n")
+
+
+class Drip(socketserver.BaseRequestHandler):
+    """Answers a byte at a time."""
+
+    drops = b""
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):
+            for drop in self.drops:
+                self.request.sendall(bytes([drop]))
+                time.sleep(0.1)
 
 
 class Server(socketserver.ThreadingTCPServer):

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+import time
 
 import pytest
 
 from app.settings import variables
 from tests.conftest import Start
-from tests.harness import PROJECT, clean_environment, eventually, free_port
+from tests.harness import HOST, PROJECT, clean_environment, eventually, free_port
+from tests.service_address import Drip, listening
 
 
 def command(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
@@ -63,6 +65,15 @@ def test_probe_of_nobody() -> None:
     done = command("probe", "readyz", APP_MANAGEMENT_PORT=str(free_port()))
     assert done.returncode == 1
     assert "no answer from" in done.stderr
+
+
+def test_probe_of_what_answers_a_byte_at_a_time() -> None:
+    with listening(Drip, drops=b"HTTP/1.1 200 OK\r\n" * 10) as port:
+        began = time.monotonic()
+        done = command("probe", "readyz", APP_HOST=HOST, APP_MANAGEMENT_PORT=str(port))
+        assert done.returncode == 1
+        assert "timed out" in done.stderr
+    assert time.monotonic() - began < 10, "the whole answer would take 16 s"
 
 
 def test_probe_of_an_unknown_name() -> None:

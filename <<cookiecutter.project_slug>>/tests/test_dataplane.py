@@ -13,7 +13,14 @@ from app.lifecycle.dataplane import Question, ask, who_answers
 from tests.conftest import Start
 from tests.harness import HOST, Service, free_port
 from tests.kube import KubeApi, endpoint, endpoint_slice, serving
-from tests.service_address import NOBODY, ServiceAddress, another_pod, service_address
+from tests.service_address import (
+    NOBODY,
+    Drip,
+    ServiceAddress,
+    another_pod,
+    listening,
+    service_address,
+)
 
 SLACK, LIMIT = 0.5, 8.0
 LATE = 2.5
@@ -94,6 +101,20 @@ def test_an_answer_without_a_name_is_anothers(others: list[int]) -> None:
     with another_pod("") as proxy:
         assert who_answers(socket.AF_INET, (HOST, proxy), "web") == ""
         assert asked(proxy, pods=2)[0] == "Service web leads to other pods: 10 connections in a row"
+
+
+def test_an_answer_that_drips_is_none() -> None:
+    with listening(Drip, drops=b"HTTP/1.1 200 OK\r\n" * 20) as port:
+        began = time.monotonic()
+        assert who_answers(socket.AF_INET, (HOST, port), "web") is None
+    assert time.monotonic() - began < 5
+
+
+def test_a_name_lookup_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(30) and [])
+    assert asked(1)[0] == f"Service web is not asked who answers: {HOST}: no answer from the DNS"
+    over.set()
 
 
 def test_no_hairpin_is_said_once(others: list[int]) -> None:

@@ -29,6 +29,7 @@ evidences = st.builds(
         Rotation,
         gone=st.one_of(st.none(), st.just(math.inf), dates),
         last_seen=st.one_of(st.just(-math.inf), dates),
+        heard_by=st.one_of(st.just(math.inf), dates),
         own_answer=st.one_of(st.just(-math.inf), dates),
         asking_until=st.one_of(st.just(-math.inf), dates),
     ),
@@ -74,7 +75,12 @@ def test_never_while_connections_may_still_be_sent_here(
         if now < max(evidence.began, rotation.last_seen) + policy.fallback:
             assert not stops(policy, now, evidence)
     else:
-        known = max(rotation.gone, rotation.own_answer) + policy.slack
+        gone = rotation.gone + policy.slack
+        overdue = rotation.heard_by < evidence.began + policy.limit
+        if rotation.gone == math.inf and overdue:  # counts as not watched once the API is overdue
+            last_seen = max(evidence.began, rotation.last_seen)
+            gone = max(last_seen + policy.fallback, rotation.heard_by)
+        known = max(gone, rotation.own_answer + policy.slack)
         if now < max(known, rotation.asking_until):
             assert not stops(policy, now, evidence)
 
@@ -84,7 +90,7 @@ def test_the_fallback_counts_only_without_the_endpoint(
     policy: DrainPolicy, evidence: Evidence, more: float
 ) -> None:
     longer = replace(policy, fallback=policy.fallback + more)
-    if evidence.rotation.gone is not None:
+    if evidence.rotation.gone not in (None, math.inf):
         assert longer.arrivals_end(evidence) == policy.arrivals_end(evidence)
     unwatched = replace(evidence, rotation=Rotation())
     known = replace(evidence, rotation=Rotation(gone=math.inf))
@@ -92,9 +98,21 @@ def test_the_fallback_counts_only_without_the_endpoint(
     assert policy.arrivals_end(unwatched) <= policy.arrivals_end(known)
 
 
+@given(policies, evidences)
+def test_an_api_that_is_overdue_does_not_hold_it_up(
+    policy: DrainPolicy, evidence: Evidence
+) -> None:
+    overdue = replace(evidence.rotation, gone=math.inf, heard_by=1000.0, last_seen=-math.inf)
+    unwatched = replace(overdue, gone=None)
+    late = policy.arrivals_end(replace(evidence, rotation=overdue))
+    least = max(overdue.own_answer + policy.slack, overdue.asking_until)
+    assert late <= max(least, policy.arrivals_end(replace(evidence, rotation=unwatched)))
+
+
 @pytest.mark.parametrize(
     ("decided_by", "evidence"),
     [
+        ("fallback", Evidence(0.0, rotation=Rotation(math.inf, heard_by=8.0))),
         ("floor", Evidence(0.0, rotation=Rotation(gone=-9.0))),
         ("fallback", Evidence(0.0)),
         ("fallback", Evidence(0.0, rotation=Rotation(None, last_seen=3.0), last_arrival=6.0)),

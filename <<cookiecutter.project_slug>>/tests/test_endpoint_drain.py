@@ -138,6 +138,8 @@ def test_eviction_the_endpoint_follows_by_the_probe(pod: Start, api: KubeApi) ->
         ("empty", "not among the endpoints of Service web"),
         ("huge", "larger than"),
         ("silent", "does not answer"),
+        ("drip-headers", "does not answer"),
+        ("drip-body", "does not answer"),
     ],
 )
 def test_an_api_that_fails_from_the_beginning(

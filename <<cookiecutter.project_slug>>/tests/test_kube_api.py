@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from app.lifecycle.identity import Cluster
 from app.lifecycle.kube_api import ApiError, explain
 from tests.harness import HOST
 from tests.kube import HAS_OPENSSL, KubeApi, certificate, endpoint, endpoint_slice, serving
+from tests.service_address import Drip, listening
 
 Error = (ApiError, OSError, http.client.HTTPException, ValueError, RecursionError)
 
@@ -97,6 +99,10 @@ def test_bookmarks_move_it_forward(client: Client, api: KubeApi, quick: None) ->
         ("500", "500 Internal Server Error"),
         ("302", "302 Found"),
         ("silent", "does not answer"),
+        ("drip-status", "does not answer"),
+        ("drip-headers", "does not answer"),
+        ("drip-body", "does not answer"),
+        ("drip-chunks", "does not answer"),
         ("dead", "broke off"),
         ("garbage", "makes no sense"),
         ("other-kind", "no list of EndpointSlices"),
@@ -128,6 +134,9 @@ def test_a_list_that_fails(
         ("garbage", "makes no sense", 0, True),
         ("dead", "broke off", 0, False),
         ("dead", "broke off", 0, True),
+        ("drip-headers", "does not answer", 0, False),
+        ("drip-chunks", "does not answer", 0, False),
+        ("drip-chunks", "does not answer", 0, True),
         ("silent", "does not answer", 0, False),
         ("silent", "does not answer", 0, True),
     ],
@@ -167,6 +176,31 @@ def test_a_server_that_takes_no_connections(client: Client, quick: None) -> None
         with pytest.raises(TimeoutError) as failed:
             list(client(f"http://{HOST}:{full.getsockname()[1]}").slices())
     assert explain(failed.value) == "the API does not answer"
+
+
+@pytest.mark.skipif(not HAS_OPENSSL, reason="openssl is not there to make a certificate")
+def test_a_handshake_that_drips(client: Client, tmp_path: Path, quick: None) -> None:
+    certificate(tmp_path, "IP:127.0.0.1")
+    (tmp_path / "token").write_text("t")
+    with listening(Drip, drops=b"\x16\x03\x03\x40\x00\x02" + bytes(300)) as port:
+        began = time.monotonic()
+        with pytest.raises(TimeoutError) as failed:
+            list(client(f"https://{HOST}:{port}", tmp_path).slices())
+    assert explain(failed.value) == "the API does not answer"
+    assert time.monotonic() - began < 5
+
+
+def test_a_name_lookup_that_hangs(
+    client: Client, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``getaddrinfo`` knows no timeout."""
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(30) and [])
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        list(client("http://api.example").slices())
+    assert time.monotonic() - began < 5
+    over.set()
 
 
 def test_nobody_listens(client: Client) -> None:

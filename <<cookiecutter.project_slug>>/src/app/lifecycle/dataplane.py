@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+from app.lifecycle.bounded import Deadline, resolve
 from app.lifecycle.identity import POD_HEADER
 
 #: How sure to be that this pod would have answered if it still could have.
@@ -67,10 +68,11 @@ def ask(question: Question, over: threading.Event, change: Change) -> str:
     if not question.pod:
         return f"{where} is not asked who answers: POD_NAME is not set"
     try:
-        found = socket.getaddrinfo(question.host, question.port, type=socket.SOCK_STREAM)
+        family, address = resolve(question.host, question.port, Deadline(question.FIRST / 2))[0]
+    except TimeoutError:
+        return f"{where} is not asked who answers: {question.host}: no answer from the DNS"
     except OSError as error:
         return f"{where} is not asked who answers: {question.host}: {error.strerror or error}"
-    family, _, _, _, address = found[0]
     tries, interval = question.tries(), question.interval()
     longest = tries * (interval + PATIENCE / 10) + MISSING * PATIENCE + 0.5
     others = own = missing = total = 0
@@ -103,9 +105,11 @@ def ask(question: Question, over: threading.Event, change: Change) -> str:
 def who_answers(family: int, address: object, host: str) -> str | None:
     """The pod's name; empty if it is not said, as where nobody listens; None without an answer.
 
-    Refused means: not this pod, whose listener is open.
+    Refused means: not this pod, whose listener is open. An answer that drips is none: all of
+    it has to come within ``PATIENCE``.
     """
     request = f"GET /readyz HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"
+    deadline = Deadline(PATIENCE)
     try:
         with socket.socket(family, socket.SOCK_STREAM) as connection:
             connection.settimeout(PATIENCE)
@@ -113,6 +117,7 @@ def who_answers(family: int, address: object, host: str) -> str | None:
             connection.sendall(request.encode())
             head = b""
             while b"\r\n\r\n" not in head and len(head) < HEAD:
+                connection.settimeout(deadline.left())
                 part = connection.recv(HEAD)
                 if not part:
                     return None

@@ -21,7 +21,9 @@ class Rotation:
     gone: float | None = None
     """When its endpoint was seen withdrawn; infinite before, None where it cannot be watched."""
     last_seen: float = -math.inf
-    """When the endpoint was last known to be there, where it was lost sight of."""
+    """When the endpoint was last known to be there."""
+    heard_by: float = math.inf
+    """When the API must have been heard of again, or the endpoint counts as not watched."""
     own_answer: float = -math.inf
     """When this pod last answered to itself at its Service's address."""
     asking_until: float = -math.inf
@@ -65,8 +67,9 @@ class DrainPolicy:
 
     and not before nothing is in flight. Gone means: withdrawn in the API, and the
     last time that this pod answered to itself at its Service's address. Where the
-    endpoint cannot be watched, ``fallback`` takes the place of that term: from the
-    beginning, or from when the endpoint was last known to be there.
+    endpoint cannot be watched, or the API is not heard of in time, ``fallback`` takes
+    the place of that term: from the beginning, or from when the endpoint was last
+    known to be there. That is a date like all others: whoever asks the API may hang.
 
     All times are seconds on the monotonic clock; the caller passes ``now``.
 
@@ -85,10 +88,14 @@ class DrainPolicy:
         """What must have passed before arrivals are over, by name; the limit aside."""
         began, rotation = evidence.began, evidence.rotation
         dates = {"floor": began + self.floor}
+        fallback = max(began, rotation.last_seen) + self.fallback
         if rotation.gone is None:
-            dates["fallback"] = max(began, rotation.last_seen) + self.fallback
+            dates["fallback"] = fallback
+        elif rotation.gone == math.inf and rotation.heard_by < began + self.limit:
+            dates["fallback"] = max(fallback, rotation.heard_by)
         else:
             dates["endpoint gone + slack"] = rotation.gone + self.slack
+        if rotation.gone is not None:
             dates["last answer to itself + slack"] = rotation.own_answer + self.slack
             dates["who answers at the Service"] = rotation.asking_until
         dates["last arrival + quiet"] = evidence.last_arrival + self.quiet

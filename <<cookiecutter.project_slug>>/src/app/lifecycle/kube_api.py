@@ -7,14 +7,13 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection
 import http.client
 import json
 import os
-import socket
 import ssl
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from app.lifecycle.bounded import BoundedSocket, Deadline
 from app.lifecycle.endpoint import SERVICE_LABEL
 from app.lifecycle.identity import Cluster
 
@@ -23,7 +22,7 @@ Json = Mapping[str, Any]
 #: Seconds for a whole answer that is not a stream.
 PATIENCE = 2.0
 #: Seconds after which the server is asked to end a stream: one that hangs is told from one
-#: in which nothing happens by its not ending.
+#: in which nothing happens by its not ending, half of ``PATIENCE`` later.
 STREAM = 3
 #: Most slices in an answer, and most bytes of an answer or of a line of a stream. A slice of a
 #: hundred endpoints is about 60 kB.
@@ -54,8 +53,8 @@ class KubeApi:
         self._services = list(services)
         self._secure, self._host, self._port = _address(cluster.api)
         self._connection: http.client.HTTPConnection | None = None
-        self._deadline = 0.0
-        self._socket: socket.socket | None = None
+        self._socket: BoundedSocket | None = None
+        self._deadline = Deadline(0)
         #: What was listed or heard of last, and where the watch goes on; opaque.
         self.version = ""
 
@@ -66,7 +65,7 @@ class KubeApi:
 
     def slices(self) -> Iterator[Json]:
         """All slices, page by page; ``version`` is set at the end."""
-        self._deadline = time.monotonic() + PATIENCE
+        self._deadline = Deadline(PATIENCE)
         token = ""
         while True:
             more = {"continue": token} if token else {}
@@ -84,7 +83,7 @@ class KubeApi:
 
         Raises ApiError with status 410 where the server no longer knows that version.
         """
-        self._deadline = time.monotonic() + PATIENCE
+        self._deadline = Deadline(PATIENCE)
         response = self._get(
             watch="true",
             allowWatchBookmarks="true",
@@ -111,8 +110,6 @@ class KubeApi:
             headers["Authorization"] = f"Bearer {self._read('token')}"
         connection = self._connected()
         connection.request("GET", path, headers=headers)
-        # The connection forgets it where the answer is its last.
-        self._socket = connection.sock
         response = connection.getresponse()
         if response.status != http.client.OK:
             self.close()
@@ -120,27 +117,16 @@ class KubeApi:
         return response
 
     def _connected(self) -> http.client.HTTPConnection:
+        """A connection on which everything ends by ``_deadline``."""
         if self._connection is None:
-            self._connection = (
-                http.client.HTTPSConnection(self._host, self._port, context=self._trust())
-                if self._secure
-                else http.client.HTTPConnection(self._host, self._port)
-            )
-            self._socket = None
-        self._connection.timeout = self._left()
-        self._be_patient(self._left())
+            # TLS is the socket's business.
+            self._connection = http.client.HTTPConnection(self._host, self._port)
+        if self._connection.sock is None or self._socket is None:
+            trust = self._trust() if self._secure else None
+            self._socket = BoundedSocket.connect(self._host, self._port, self._deadline, trust)
+            self._connection.sock = self._socket
+        self._socket.deadline = self._deadline
         return self._connection
-
-    def _be_patient(self, seconds: float) -> None:
-        """Wait for each part of an answer for so long."""
-        if self._socket is not None:
-            self._socket.settimeout(seconds)
-
-    def _left(self) -> float:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        return left
 
     def _trust(self) -> ssl.SSLContext:
         # Not create_default_context: Python 3.13 made it refuse CAs that many clusters have.
@@ -163,13 +149,13 @@ class KubeApi:
             size += len(part)
             if size > LARGEST:
                 raise ApiError(f"the answer is larger than {LARGEST:,} bytes")
-            self._be_patient(self._left())
         response.close()  # Python before 3.13 takes no further request otherwise
         return b"".join(parts)
 
     def _lines(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
         """Lines of a stream; what comes after the last line break is not one."""
-        self._be_patient(STREAM + PATIENCE / 2)
+        if self._socket is not None:
+            self._socket.deadline = Deadline(STREAM + PATIENCE / 2)
         rest = b""
         while part := response.read1(65536):
             *lines, rest = (rest + part).split(b"\n")

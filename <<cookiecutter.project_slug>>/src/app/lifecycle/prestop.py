@@ -8,11 +8,14 @@ import os
 import socket
 import stat
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 #: Longest path that fits into ``sockaddr_un`` on Linux and macOS, in bytes.
 LONGEST = 103
+#: Seconds within which a probe must have been answered as a whole.
+PATIENCE = 2.0
 
 
 def control_socket(configured: str, port: int, *, create: bool = False) -> Path:
@@ -116,10 +119,11 @@ def probe(name: str) -> int:
         print(error, file=sys.stderr)
         return 1
     address = "127.0.0.1" if host in ("::", "0.0.0.0") else host  # noqa: S104
+    deadline = time.monotonic() + PATIENCE
     try:
-        with socket.create_connection((address, port), timeout=2) as connection:
+        with socket.create_connection((address, port), timeout=PATIENCE) as connection:
             connection.sendall(f"GET /{name} HTTP/1.0\r\n\r\n".encode())
-            head, _, body = _read_all(connection).partition("\r\n\r\n")
+            head, _, body = _read_all(connection, deadline).partition("\r\n\r\n")
     except OSError as error:
         print(f"no answer from {address} port {port}: {error}", file=sys.stderr)
         return 1
@@ -134,8 +138,13 @@ def _port(name: str, default: str) -> int:
     return int(value)
 
 
-def _read_all(connection: socket.socket) -> str:
+def _read_all(connection: socket.socket, deadline: float) -> str:
+    """All that comes before ``deadline``, monotonic. Raises TimeoutError if the end does not."""
     parts = []
     while part := connection.recv(65536):
         parts.append(part)
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        connection.settimeout(left)
     return b"".join(parts).decode("utf-8", "replace")

@@ -17,7 +17,7 @@ from app.lifecycle.dataplane import Question, ask
 from app.lifecycle.drain import Rotation
 from app.lifecycle.endpoint import OwnEndpoint, Standing
 from app.lifecycle.identity import Cluster, Identity, ServiceName
-from app.lifecycle.kube_api import GONE, ApiError, KubeApi, explain
+from app.lifecycle.kube_api import GONE, PATIENCE, STREAM, ApiError, KubeApi, explain
 
 #: Seconds before the API is asked again after it has failed: the first time and the longest;
 #: up to half of it more, so that the pods of a node do not all come at once.
@@ -25,6 +25,12 @@ FIRST_DELAY, LONGEST_DELAY = 0.1, 2.0
 
 #: Seconds after which a stream that ends has not failed.
 SHORT = 1.0
+
+#: Seconds in which the API is heard of, or its failure: for the first list, and for a watch
+#: that is begun and hangs, a pause, and the list after that. The drain goes by them even if the
+#: thread that asks hangs itself.
+FIRST_WORD = PATIENCE + 0.5
+NEXT_WORD = 2.5 * PATIENCE + STREAM + 1.5 * FIRST_DELAY + 0.5
 
 #: Called in one of the threads with what is known now and, if that is worth telling, a sentence.
 Tell = Callable[[Rotation, str], None]
@@ -46,7 +52,7 @@ class RotationWatch:
         self._asking = False
         self._last_heard = -math.inf
         # Until the first answer of the API, or the lack of one, nothing is known to be over.
-        self.rotation = Rotation(gone=math.inf)
+        self.rotation = Rotation(gone=math.inf, heard_by=time.monotonic() + FIRST_WORD)
 
     def start(self) -> None:
         try:
@@ -120,8 +126,12 @@ class RotationWatch:
         before = self.rotation.gone
         match self._own.standing():
             case Standing.IN_ROTATION:
+                until = self._last_heard + NEXT_WORD
+                said = "the endpoint is in rotation: waiting for it to go"
                 if before != math.inf:
-                    self._change("the endpoint is in rotation: waiting for it to go", gone=math.inf)
+                    self._change(said, gone=math.inf, last_seen=self._last_heard, heard_by=until)
+                elif until - self.rotation.heard_by > SHORT:  # not for each of many changes
+                    self._change("", last_seen=self._last_heard, heard_by=until)
             case Standing.UNKNOWN:
                 names = " and ".join(self._own.unseen())
                 self._lost(f"this pod is not among the endpoints of Service {names}")
