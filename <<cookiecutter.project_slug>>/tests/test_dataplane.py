@@ -11,7 +11,7 @@ import pytest
 from app.lifecycle import dataplane
 from app.lifecycle.dataplane import Question, ask, who_answers
 from tests.conftest import Start
-from tests.harness import HOST, Service, free_port
+from tests.harness import HOST, Service, eventually, free_port
 from tests.kube import KubeApi, endpoint, endpoint_slice, serving
 from tests.service_address import (
     NOBODY,
@@ -59,7 +59,7 @@ def asked(
         until.extend([asking_until] if asking_until >= 0 else [])
 
     question = Question("web", HOST, port, "web-1", pods)
-    return ask(question, over or threading.Event(), change), own, until
+    return ask(question, over or threading.Event(), change).sentence, own, until
 
 
 def test_others_answer(others: list[int]) -> None:
@@ -143,6 +143,25 @@ def test_the_number_of_questions_is_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     assert sentence == "Service web still leads to this pod, which answered 5 of 5 connections"
 
 
+def test_more_pods_than_can_be_told_apart_are_not_counted(
+    others: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataplane, "SHORTEST", 0.0)
+    with service_address(*others) as address:
+        question = Question("web", HOST, address.port, "web-1", 100)
+        found = ask(question, threading.Event(), lambda **_: None)
+    assert found.sentence.endswith("; with 100 pods that is sure to 86 %: not counted")
+    assert found.unsure == "who answers is sure to 86 %"
+
+
+@pytest.mark.parametrize(
+    ("pods", "percent"), [(1, 100), (3, 99.9), (29, 99.9), (100, 86), (500, 32)]
+)
+def test_how_sure_a_row_of_others_is(pods: int, percent: float) -> None:
+    sure = 100 * Question("web", HOST, 80, "web-1", pods).sureness()
+    assert percent <= sure < percent + 1
+
+
 # -- a service that drains ------------------------------------------------------------------
 
 
@@ -219,6 +238,26 @@ def test_a_node_that_is_quick_costs_nothing(serve: Start, api: KubeApi, others: 
     assert 2 <= service.report["seconds"]["draining"] < 2.5, "no longer than slack"
     assert service.report["decided_by"] == "endpoint gone + slack"
     assert steps(service, "Service web leads to other pods: 18 connections in a row")
+
+
+def test_where_the_question_is_not_sure_the_fallback_counts(
+    serve: Start, api: KubeApi, others: list[int]
+) -> None:
+    """One of 100 pods is missed by 200 connections in a row in one of eight cases."""
+    crowd = [endpoint(f"web-{number}") for number in range(2, 101)]
+    api.put(endpoint_slice(endpoint("web-1"), *crowd))
+    with pod_behind(serve, api, APP_SHUTDOWN__FALLBACK_SECONDS="6") as (service, address):
+        address.pods = tuple(others)
+        service.signal()
+        eventually(lambda: "watch" in [what for what, _ in api.asked], "the watch")
+        leaving = endpoint("web-1", ready=False, serving=True, terminating=True)
+        api.put(endpoint_slice(leaving, *crowd))
+        withdrawn = time.monotonic()
+        assert service.ended() == 0
+        assert time.monotonic() - withdrawn >= 5.5
+    assert service.report["decided_by"] == (
+        "endpoint gone + fallback (who answers is sure to 86 %)"
+    )
 
 
 def test_before_the_endpoint_is_gone_nobody_is_asked(

@@ -55,13 +55,15 @@ LONGER = {
     "fallback": "fallbackSeconds",
     "endpoint gone + slack": "slackSeconds",
     "last answer to itself + slack": "slackSeconds",
+    "endpoint gone + fallback": "fallbackSeconds",
+    "last answer to itself + fallback": "fallbackSeconds",
 }
 
 
 def why_too_soon(view: View, lane: Lane) -> str:
     """The listener closed while clients were still sent there."""
     floor, limit, needed = view.budgets.floor, view.budgets.limit, view.needed_floor
-    if (value := LONGER.get(lane.decided_by)) and needed is not None:
+    if (value := LONGER.get(lane.decided_by.partition(" (")[0])) and needed is not None:
         return f"raise shutdown.{value}, or shutdown.floorSeconds to {needed}"
     if floor is None:
         longer = "longer" if needed is None else f"for {max(needed, 1)} s"

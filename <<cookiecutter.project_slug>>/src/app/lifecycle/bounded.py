@@ -56,7 +56,7 @@ def resolve(host: str, port: int, deadline: Deadline) -> list[Address]:
     except RuntimeError as error:  # the container has as many threads as it may have
         raise OSError(str(error)) from None
     if not done.wait(deadline.left()):
-        raise TimeoutError
+        raise TimeoutError("no answer from the DNS")
     if failed:
         raise failed[0]
     return found

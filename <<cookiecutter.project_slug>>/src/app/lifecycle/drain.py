@@ -28,6 +28,8 @@ class Rotation:
     """When this pod last answered to itself at its Service's address."""
     asking_until: float = -math.inf
     """When it will be known at the latest who answers there."""
+    unsure: str = ""
+    """Why it is no evidence that others answer there; empty where it is, or nobody asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +91,17 @@ class DrainPolicy:
         began, rotation = evidence.began, evidence.rotation
         dates = {"floor": began + self.floor}
         fallback = max(began, rotation.last_seen) + self.fallback
+        margin, seconds = "slack", self.slack
+        if rotation.unsure and self.fallback > self.slack:
+            margin, seconds = f"fallback ({rotation.unsure})", self.fallback
         if rotation.gone is None:
             dates["fallback"] = fallback
         elif rotation.gone == math.inf and rotation.heard_by < began + self.limit:
             dates["fallback"] = max(fallback, rotation.heard_by)
         else:
-            dates["endpoint gone + slack"] = rotation.gone + self.slack
+            dates[f"endpoint gone + {margin}"] = rotation.gone + seconds
         if rotation.gone is not None:
-            dates["last answer to itself + slack"] = rotation.own_answer + self.slack
+            dates[f"last answer to itself + {margin}"] = rotation.own_answer + seconds
             dates["who answers at the Service"] = rotation.asking_until
         dates["last arrival + quiet"] = evidence.last_arrival + self.quiet
         return dates

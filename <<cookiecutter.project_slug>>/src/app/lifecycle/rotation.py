@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from app.lifecycle.dataplane import Question, ask
+from app.lifecycle.dataplane import UNKNOWN, Finding, Question, ask
 from app.lifecycle.drain import Rotation
 from app.lifecycle.endpoint import OwnEndpoint, Standing
 from app.lifecycle.identity import Cluster, Identity, ServiceName
@@ -148,7 +148,9 @@ class RotationWatch:
         if not begins:
             self._change("the endpoint is withdrawn", gone=now)
             return
-        self._change("the endpoint is withdrawn", gone=now, asking_until=now + Question.FIRST)
+        # Nothing is sure before the last Service has been asked.
+        until = now + Question.FIRST
+        self._change("the endpoint is withdrawn", gone=now, asking_until=until, unsure=UNKNOWN)
         threading.Thread(
             target=self._ask, args=(services,), name="who answers", daemon=True
         ).start()
@@ -165,6 +167,7 @@ class RotationWatch:
 
     def _ask(self, services: list[ServiceName]) -> None:
         """See who answers at the addresses of ``services``, one after the other."""
+        unsure = ""
         for service in services:
             question = Question(
                 service=service.name,
@@ -174,15 +177,17 @@ class RotationWatch:
                 pods=self._own.pods(service.name),
             )
             try:
-                sentence = ask(question, self._ended, lambda **parts: self._change("", **parts))
+                found = ask(question, self._ended, lambda **parts: self._change("", **parts))
             except Exception as error:  # as above
                 sentence = f"Service {service.name} cannot be asked who answers: {error!r}"
-            self._change(sentence)
+                found = Finding(sentence, UNKNOWN)
+            unsure = unsure or found.unsure
+            self._change(found.sentence)
         with self._lock:
             self._asking = False
-        self._change("", asking_until=-math.inf)
+        self._change("", asking_until=-math.inf, unsure=unsure)
 
-    def _change(self, sentence: str, **parts: float | None) -> None:
+    def _change(self, sentence: str, **parts: float | str | None) -> None:
         with self._lock:
             self.rotation = replace(self.rotation, **parts)  # type: ignore[arg-type]
             if not self._ended.is_set():
