@@ -132,21 +132,22 @@ class Controllers:
         deleted = "deletionTimestamp" in pod["metadata"]
         if not deleted and is_ready(pod):
             self._write(path, pod, ready=False)
+        elif age > STOPPED and not has_ended(pod):  # before it is gone, however late it is
+            self._end(path, pod)
         elif deleted and age > STOPPED + GONE:
             self.store.remove(path)
-        elif age > STOPPED and not has_ended(pod):
-            self._end(path, pod)
 
     def _starting(self, path: str, pod: Json, age: float) -> None:
         if self.waits:
             waiting = {"name": "app", "state": {"waiting": {"reason": self.waits, "message": "so"}}}
             self.store.status(path, phase="Pending", containerStatuses=[waiting])
+        elif "containerStatuses" not in pod.get("status", {}):  # first, however late it is
+            if age > STARTED:
+                self.count += 1
+                self.say(path, {"event": "phase", "phase": "ready", "timestamp": wall()})
+                self._write(path, pod, ready=False, started=f"containerd://c{self.count}")
         elif age > READY and not is_ready(pod) and ready_path(pod) != "/never-ready":
             self._write(path, pod, ready=True)
-        elif age > STARTED and "containerStatuses" not in pod.get("status", {}):
-            self.count += 1
-            self.say(path, {"event": "phase", "phase": "ready", "timestamp": wall()})
-            self._write(path, pod, ready=False, started=f"containerd://c{self.count}")
 
     def _write(
         self, path: str, pod: Json, *, ready: bool, started: str = "", **more: object

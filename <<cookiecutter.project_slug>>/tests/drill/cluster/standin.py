@@ -16,6 +16,7 @@ from drill.cluster.backend import ClusterBackend
 from drill.cluster.cluster import KubernetesCluster
 from drill.load.ledger import Kind
 from drill.load.routes import Call, Job, Routes
+from drill.local.one_error import one_error
 from drill.plan import Plan
 from tests.drill.cluster.apiserver import ApiServer
 from tests.drill.cluster.controllers import Controllers
@@ -85,16 +86,16 @@ async def standin(folder: Path) -> AsyncIterator[Standin]:
         )
     address = await server.start()
     kubeconfig(folder / "config", address, server.token)
-    async with service() as port:
-        task = asyncio.create_task(controllers.run())
-        try:
-            yield Standin(server, controllers, port, [])
-            if task.done():
-                task.result()
-        finally:
-            task.cancel()
-            await controllers.stop()
-            await server.stop()
+    # Controllers that fail end the test with their error: nothing else would ever happen in it.
+    with one_error():
+        async with service() as port, asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(controllers.run())
+            try:
+                yield Standin(server, controllers, port, [])
+            finally:
+                task.cancel()
+                await controllers.stop()
+                await server.stop()
 
 
 def kubeconfig(path: Path, address: str, token: str) -> None:

@@ -11,6 +11,7 @@ from drill.cluster.cluster import KubernetesCluster
 from drill.record import PodRecord
 from drill.scenarios.bad_release import never_ready
 from drill.scenarios.base import restart
+from tests.drill.cluster import controllers
 from tests.drill.cluster.apiserver import Fault
 from tests.drill.cluster.standin import Run, Standin
 
@@ -55,6 +56,37 @@ def test_a_rolling_update_under_load_is_recorded(on_standin: Run) -> None:
         assert not standin.left()
 
     on_standin(test)
+
+
+def test_a_kubelet_that_is_late_skips_no_step_of_a_pod(
+    on_standin: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in ("STARTED", "READY", "STOPPED", "GONE"):  # each is due at the kubelet's next look
+        monkeypatch.setattr(controllers, step, 0.0)
+
+    async def test(standin: Standin) -> None:
+        async with standin.open() as cluster:
+            pods = list(cluster.pods())
+            await cluster.scale(1)
+            await cluster.settled()
+            lives = ["started", "ready", "deleted", "exited", "unready", "gone"]
+            assert sorted(history(cluster, pod) for pod in pods) == [lives[:2], lives]
+
+    on_standin(test)
+
+
+def test_controllers_that_fail_end_the_test_with_their_error(
+    on_standin: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(standin: Standin) -> None:
+        def fail(*_: object) -> None:
+            raise LookupError("a mistake in the stand-in")
+
+        monkeypatch.setattr(standin.store, "all", fail)
+        await asyncio.Event().wait()
+
+    with pytest.raises(LookupError, match="a mistake in the stand-in"):
+        on_standin(test)
 
 
 def test_a_release_that_is_rolled_back_has_a_revision_of_its_own(on_standin: Run) -> None:
