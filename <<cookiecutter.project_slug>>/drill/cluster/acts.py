@@ -10,6 +10,8 @@ from drill.errors import DrillError
 from drill.record import PodRecord
 
 GET_SECONDS = 60.0
+#: A SIGKILL is so long before the end that it causes, at least.
+KILLED_SECONDS = 0.001
 
 
 async def kill(scene: Scene, pod: PodRecord) -> None:
@@ -20,8 +22,11 @@ async def kill(scene: Scene, pod: PodRecord) -> None:
     wall = await crash.kill(
         scene.api, scene.resources, found, container, tracker.deployment, scene.name
     )
-    scene.timeline.place(scene.timeline.of(wall), "SIGKILL", pod.name, "crash")
     await scene.until(lambda: pod.restarts > before, f"the end of {pod.name} was not noticed")
+    # Never after what it caused: the clocks of the nodes are known only about.
+    ended = max(e.at for e in scene.timeline.events if (e.pod, e.what) == (pod.name, "exited"))
+    killed = min(scene.timeline.of(wall), ended - KILLED_SECONDS)
+    scene.timeline.place(killed, "SIGKILL", pod.name, "crash")
 
 
 async def evict(scene: Scene, pod: PodRecord) -> None:

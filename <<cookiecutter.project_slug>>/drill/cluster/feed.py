@@ -21,28 +21,30 @@ class Feed:
         self.last: dict[str, Any] | None = None
         #: What else was written, as by an interpreter that fails.
         self.noise: list[str] = []
+        self._lines = 0
         self._entries: list[dict[str, Any]] = []
         self._timeline = timeline
 
     def take(self, line: str) -> None:
         try:
             entry = json.loads(line)
-            number, wall = int(entry["n"]), float(entry["at"])
+            number, wall, entries = int(entry["n"]), float(entry["at"]), list(entry["of"])
         except (ValueError, KeyError, TypeError):
             self.noise.append(line)
             return
         self._timeline.heard(wall)
-        if number < len(self._entries):
+        if number < self._lines:
             return
-        if number > len(self._entries):
+        if number > self._lines:
             raise DrillError(
-                f"lines {len(self._entries)} to {number - 1} of the load's log are missing: "
+                f"lines {self._lines} to {number - 1} of the load's log are missing: "
                 "lower --rate, or let the node keep longer logs (containerLogMaxSize)."
             )
-        self._entries.append(entry)
+        self._lines += 1
+        self._entries += entries
         self.begun.set()
-        if entry["what"] in ("end", "failed"):
-            self.last = entry
+        if entries[-1]["what"] in ("end", "failed"):
+            self.last = entries[-1]
 
     def result(self) -> LoadResult:
         """Raises DrillError for a load that failed, or whose end was not heard."""

@@ -1,9 +1,10 @@
 """``python -m drill.load FILE``: the load as a program, for where the drill itself cannot be.
 
 Needs the standard library and `websockets` alone. The file has the options of
-``Options`` as JSON. What comes of every request goes to standard output, one
-JSON object a line, with times in seconds since 1970. SIGTERM ends it; what is
-in flight then still gets its answer.
+``Options`` as JSON. What comes of every request goes to standard output, with
+times in seconds since 1970. Lines are written twice a second, for the API server
+passes each one on to the drill. SIGTERM ends it; what is in flight then still
+gets its answer.
 """
 
 import asyncio
@@ -27,6 +28,9 @@ from drill.record import Endpoint
 
 #: How long it stays after its last line, so that whoever follows the log has read that.
 LINGER_SECONDS = 2.0
+FLUSH_SECONDS = 0.5
+#: Of one line: container runtimes split lines of more than 16 KiB.
+LINE_OCTETS = 12_000
 
 
 @dataclass(frozen=True)
@@ -53,18 +57,42 @@ class Options:
 
 
 class Report:
-    """Numbered lines, so that a reader can tell which it has had."""
+    """Numbered lines of entries, so that a reader can tell which it has had."""
 
     def __init__(self, out: TextIO, clock: Callable[[], float]) -> None:
         self._out = out
         self._clock = clock
         self._number = 0
+        self._entries: list[str] = []
+        self._octets = 0
+
+    def entry(self, what: str, **fields: Any) -> None:
+        """Goes out with the next line; at once when the line is full."""
+        text = json.dumps({"at": self._clock(), "what": what, **fields})
+        self._entries.append(text)
+        self._octets += len(text)
+        if self._octets > LINE_OCTETS:
+            self.flush()
 
     def line(self, what: str, **fields: Any) -> None:
-        entry = {"n": self._number, "at": self._clock(), "what": what, **fields}
-        self._number += 1
-        self._out.write(json.dumps(entry) + "\n")
+        """What is not to be waited for: the begin and the end."""
+        self.entry(what, **fields)
+        self.flush()
+
+    def flush(self) -> None:
+        if not self._entries:
+            return
+        entries = ", ".join(self._entries)
+        self._out.write(f'{{"n": {self._number}, "at": {self._clock()!r}, "of": [{entries}]}}\n')
         self._out.flush()
+        self._number += 1
+        self._octets = 0
+        self._entries.clear()
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            self.flush()
 
 
 class ReportedLedger(Ledger):
@@ -75,14 +103,14 @@ class ReportedLedger(Ledger):
         self._report = report
 
     def served(self, kind: Kind, pod: str, began: float) -> None:
-        self._report.line("served", kind=kind, pod=pod, began=began)
+        self._report.entry("served", kind=kind, pod=pod, began=began)
 
     def lost(self, kind: Kind, pod: str, began: float, lost: Lost) -> None:
         reason = [lost.reason, lost.detail]
-        self._report.line("lost", kind=kind, pod=pod, began=began, reason=reason)
+        self._report.entry("lost", kind=kind, pod=pod, began=began, reason=reason)
 
     def accepted(self, job: str, pod: str) -> None:
-        self._report.line("accepted", job=job, pod=pod)
+        self._report.entry("accepted", job=job, pod=pod)
 
 
 async def run(options: Options, report: Report, clock: Callable[[], float]) -> None:
@@ -98,11 +126,13 @@ async def run(options: Options, report: Report, clock: Callable[[], float]) -> N
         report.line("begin")
         runs = (load.run(), *(c.run() for c in stream_clients(traffic, options.streams)))
         running = [tasks.create_task(run) for run in runs]
+        flushing = tasks.create_task(report.run())
         await stop.wait()
         for task in running:
             task.cancel()
         await asyncio.wait(running)
         await load.finish()
+        flushing.cancel()
     report.line(
         "end", late=load.late, messages=ledger.messages, streams_left_open=ledger.streams_left_open
     )

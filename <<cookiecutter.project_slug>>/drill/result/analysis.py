@@ -68,7 +68,10 @@ class Analysis:
         if self.faults and not lost:
             text += ", but not all went well"
         if self.rehearsal.late > LATE_SECONDS:
-            text += f" (the drill was {self.rehearsal.late:.1f} s late itself: lower --rate)"
+            text += (
+                f" (the load was starved, up to {self.rehearsal.late:.1f} s late itself: "
+                "its figures are not the service's; lower --rate)"
+            )
         return text
 
 
@@ -83,7 +86,10 @@ def _undone(view: View, done: set[str], end: float) -> Iterator[Sample]:
 
 def _case(view: View, sample: Sample) -> Case:
     assert sample.lost is not None
-    lane = view.lanes.get(sample.pod) if sample.pod else view.suspect(sample.ended)
     scenario, timeline = view.rehearsal.scenario, view.rehearsal.timeline
-    excused = lane is not None and scenario.excuses(sample, lane.pod, timeline)
-    return Case(view, sample, sample.lost, lane, excused)
+    met = [view.lanes.get(sample.pod)] if sample.pod else view.lanes.values()
+    for lane in met:
+        if lane is not None and scenario.excuses(sample, lane.pod, timeline):
+            return Case(view, sample, sample.lost, lane, excused=True)
+    lane = view.lanes.get(sample.pod) if sample.pod else view.suspect(sample.ended)
+    return Case(view, sample, sample.lost, lane)

@@ -2,6 +2,7 @@
 
 import http.server
 import importlib.util
+import io
 import json
 import signal
 import subprocess
@@ -19,7 +20,7 @@ pytest.importorskip("kubernetes", reason="the package `kubernetes` is not instal
 from drill.cluster import feed, job
 from drill.cluster.clock import ClusterTimeline
 from drill.errors import DrillError
-from drill.load.__main__ import Options
+from drill.load.__main__ import Options, Report
 from drill.load.ledger import Kind
 from drill.load.loss import Reason
 from drill.load.routes import Call, Routes
@@ -74,21 +75,23 @@ def test_it_runs_in_a_bare_interpreter_and_ends_at_sigterm_with_its_last_line(
     mounted: Path,
 ) -> None:
     with start(mounted) as process:
-        told = []
-        for entry in lines(process):
-            told.append(entry)
-            if len(told) == 10:
+        said = []
+        for line in lines(process):
+            said.append(line)
+            if len(said) == 4:
                 process.send_signal(signal.SIGTERM)
     assert process.returncode == 0
-    assert [entry["n"] for entry in told] == list(range(len(told)))
+    assert [line["n"] for line in said] == list(range(len(said)))
+    told = [entry for line in said for entry in line["of"]]
     assert told[0]["what"] == "begin"
     assert told[-1]["what"] == "end"
     assert {tuple(e["reason"][:1]) for e in told if e["what"] == "lost"} == {("refused",)}
+    assert len(said) < len(told) / 3  # not a line for each request
     timeline = ClusterTimeline(lambda line: None)
     reader = feed.Feed(timeline)
-    for entry in told:
-        reader.take(json.dumps(entry))
-        reader.take(json.dumps(entry))  # a line that comes again
+    for line in said:
+        reader.take(json.dumps(line))
+        reader.take(json.dumps(line))  # a line that comes again
     result = reader.result()
     assert len(result.ledger.samples) == len(told) - 2
     first = result.ledger.samples[0]
@@ -129,9 +132,23 @@ def test_its_options_come_through(mounted: Path) -> None:
 
 def test_a_missing_line_is_an_error() -> None:
     reader = feed.Feed(ClusterTimeline(lambda line: None))
-    reader.take('{"n": 0, "at": 1, "what": "begin"}')
+    reader.take('{"n": 0, "at": 1, "of": [{"at": 1, "what": "begin"}]}')
     with pytest.raises(DrillError, match="lines 1 to 2 of the load's log are missing"):
-        reader.take('{"n": 3, "at": 1, "what": "end"}')
+        reader.take('{"n": 3, "at": 1, "of": [{"at": 1, "what": "end"}]}')
+
+
+def test_no_line_is_so_long_that_a_container_runtime_splits_it() -> None:
+    out = io.StringIO()
+    report = Report(out, lambda: 1.0)
+    for _ in range(1000):
+        report.entry("served", kind=Kind.CHECKED, pod="", began=1234567890.123456)
+    report.line("end", late=0.1, messages={}, streams_left_open={})
+    said = out.getvalue().splitlines()
+    assert max(map(len, said)) < 16_384
+    reader = feed.Feed(ClusterTimeline(lambda line: None))
+    for line in said:
+        reader.take(line)
+    assert len(reader.result().ledger.samples) == 1000
 
 
 def test_what_an_interpreter_says_when_it_fails_is_the_reason() -> None:
@@ -158,8 +175,9 @@ def test_kinds_and_counts_survive_the_log() -> None:
         {"what": "accepted", "job": "7", "pod": ""},
         {"what": "end", "late": 0.1, "messages": {Kind.SSE: 3}, "streams_left_open": {}},
     ]
-    for number, entry in enumerate(entries):
-        reader.take(json.dumps({"n": number, "at": 1.0, **entry}))
+    stamped = [{"at": 1.0, **entry} for entry in entries]
+    for number, of in enumerate((stamped[:1], stamped[1:])):
+        reader.take(json.dumps({"n": number, "at": 1.0, "of": of}))
     result = reader.result()
     assert result.late == 0.1
     assert result.ledger.messages == {Kind.SSE: 3}

@@ -1,0 +1,38 @@
+"""What a killed container loses is its kill's doing, whether or not the client knows its pod."""
+
+from pathlib import Path
+
+import pytest
+
+from drill.load.ledger import Kind, Sample
+from drill.load.loss import Lost, Reason
+from drill.record import PodRecord
+from drill.scenarios.crash import Crash
+from drill.timeline import Event, Timeline
+
+POD = PodRecord("b", 1, "node-1", "127.0.0.12", Path("b.log"))
+
+
+def excused(ended: float, pod: str) -> bool:
+    timeline = Timeline()
+    events = ((10.0, "SIGKILL"), (10.5, "exited"), (12.0, "ready"))
+    timeline.events = [Event(at, what, "b") for at, what in events]
+    lost = Lost(Reason.CLOSED, "on a kept connection")
+    return Crash().excuses(Sample(Kind.KEPT, pod, ended - 0.1, ended, lost), POD, timeline)
+
+
+@pytest.mark.parametrize(
+    ("ended", "by_name", "by_time"),
+    [
+        (7.0, False, False),
+        (8.6, False, True),  # clocks of nodes differ
+        (10.1, True, True),
+        (14.9, True, True),  # kube-proxy has yet to hear that it is back
+        (15.1, True, False),
+    ],
+)
+def test_what_is_lost_around_a_kill_is_its_doing(
+    ended: float, by_name: bool, by_time: bool
+) -> None:
+    assert excused(ended, "b") is by_name
+    assert excused(ended, "") is by_time
