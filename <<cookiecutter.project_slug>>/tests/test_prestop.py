@@ -38,19 +38,6 @@ def test_each_step_is_printed_as_it_happens(serve: Start) -> None:
     assert finish(hook)[0] == 0
 
 
-def test_sigterm_during_it_joins_the_same_stop(serve: Start) -> None:
-    service = serve(APP_SHUTDOWN__FLOOR_SECONDS="1.5")
-    hook = service.prestop()
-    service.logged("stop")
-    service.signal()
-    code, out, _ = finish(hook)
-    assert code == 0
-    assert service.ended() == 0
-    assert service.report["reason"] == "preStop hook"
-    assert service.report["seconds"]["draining"] >= 1.5, "one signal hurries nothing"
-    assert "drained" in out
-
-
 def test_sigterm_after_it_changes_nothing(serve: Start) -> None:
     """What every pod sees: the hook has ended, then comes the signal, if anybody is left."""
     service = serve("parts", PARTS='{"slow": {"close": 1.5}}')

@@ -1,7 +1,11 @@
-"""A lifespan of the application's own; the variable LIFESPAN says what is wrong with it."""
+"""A lifespan of the application's own; the variable LIFESPAN says what is wrong with it.
+
+Components are those of ``parts``, where PARTS describes some.
+"""
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -10,6 +14,7 @@ import structlog
 from fastapi import FastAPI
 
 from app.lifecycle.exchange import App, Receive, Scope, Send
+from tests.apps.parts import component
 from tests.apps.runner import run
 
 log = structlog.get_logger(__name__)
@@ -62,4 +67,6 @@ class Application(FastAPI):
 
 
 if __name__ == "__main__":
-    sys.exit(run(Application(lifespan=lifespan)))
+    parts = json.loads(os.environ.get("PARTS", "{}"))
+    components = [component(name, how) for name, how in parts.items()]
+    sys.exit(run(Application(lifespan=lifespan), components))

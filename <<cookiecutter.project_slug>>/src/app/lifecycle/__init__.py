@@ -15,7 +15,7 @@ A stop, in the order in which it happens::
 #% endif
     streams             SSE and WebSocket clients are told, spread over a few seconds
     server              STOPPING: listener closed, stragglers cancelled
-    tasks, components   ended in this order, each within its budget
+    tasks, components   ended in this order, each within its share of the time (budget)
     report              STOPPED: one line says what the stop took and what it cut
     watchdog            ends the process before SIGKILL would, and says what was stuck
 

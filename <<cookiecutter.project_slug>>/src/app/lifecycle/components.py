@@ -11,14 +11,12 @@ from typing import Any
 
 import structlog
 
+from app.lifecycle.budget import HURRIED, clean_up
 from app.lifecycle.latch import Latch
 from app.lifecycle.server import StartError
 from app.lifecycle.watchdog import where_is
 
 log = structlog.get_logger(__name__)
-
-#: Seconds that a cancelled component gets to clean up before it is left behind.
-CLEAN_UP = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +96,12 @@ class Components:
     async def stop(self, budget: float, hurried: Latch) -> None:
         """Close all that are open; each as soon as nothing that needs it is left.
 
-        All together get ``budget`` seconds, and none at all once ``hurried``.
+        All together get ``budget`` seconds. What a component needs keeps a share of
+        them that the component cannot take: each level of the graph the same. Once
+        ``hurried`` a component gets HURRIED seconds (``budget.py``) at most.
         """
-        deadline = time.monotonic() + budget
+        end, levels = time.monotonic() + budget, self._levels()
+        share = budget / max(levels.values(), default=1)
         needed_by: dict[str, set[str]] = {name: set() for name in self._needs}
         for name, needs in self._needs.items():
             for need in needs:
@@ -108,9 +109,17 @@ class Components:
 
         async def stop(name: str) -> None:
             if name in self._running:
-                await self._stop(name, deadline, hurried)
+                await self._stop(name, end - share * (levels[name] - 1), hurried)
 
         await _walk(needed_by, stop)
+
+    def _levels(self) -> dict[str, int]:
+        """How many open components stop one after the other, from each one on."""
+        levels: dict[str, int] = {}
+        for name in graphlib.TopologicalSorter(self._needs).static_order():
+            below = max((levels[needed] for needed in self._needs[name]), default=0)
+            levels[name] = below + (name in self._running)
+        return levels
 
     async def _start(self, name: str) -> None:
         component = self._components[name]
@@ -142,18 +151,24 @@ class Components:
     async def _stop(self, name: str, deadline: float, hurried: Latch) -> None:
         running = self._running.pop(name)
         began = time.monotonic()
-        budget = min(running.component.stop_timeout, max(0.0, deadline - began))
+        left = max(0.0, deadline - began)
+        budget = min(running.component.stop_timeout, max(0.0, left - clean_up(left)))
         if running.opened.done():
             running.leave.set()
         else:  # the start was given up; this one is not needed any more
             running.task.cancel("the service stops before this component was open")
-        await hurried.or_done({running.task}, budget)
+        await hurried.or_done({running.task}, budget, then=HURRIED)
         if not running.task.done():
             self.failed.append(name)
             where = "; ".join(where_is(running.task))
-            log.error("component overran its budget", component=name, budget=budget, where=where)
+            log.error(
+                "component overran its budget",
+                component=name,
+                budget=round(budget, 3),
+                where=where,
+            )
             running.task.cancel(f"its {budget:.1f} s to close are over")
-            await asyncio.wait({running.task}, timeout=CLEAN_UP)
+            await asyncio.wait({running.task}, timeout=clean_up(left))
         elif not running.task.cancelled() and (error := running.task.exception()):
             self.failed.append(name)
             log.error("component failed to close", component=name, exc_info=error)

@@ -50,7 +50,8 @@ class Control:
         finally:
             server.close()
             if self._clients:
-                await asyncio.wait(self._clients, timeout=FAREWELL)
+                patience = min(FAREWELL, self._lifecycle.remaining() / 4)
+                await asyncio.wait(self._clients, timeout=patience)
             self._path.unlink(missing_ok=True)
 
     def _remove_stale(self) -> None:
@@ -84,12 +85,15 @@ class Control:
             self._clients.discard(task)
 
     async def _drain(self, writer: asyncio.StreamWriter) -> None:
+        self._lifecycle.hook_waits = True
         self._lifecycle.drain("preStop hook")
         async for step in self._journal.follow():
             writer.write(f"step {step.text}\n".encode())
             await writer.drain()
             if step.phase >= Phase.STOPPING:
                 break
+        # Before it is told: the kubelet's SIGTERM follows at once.
+        self._lifecycle.hook_waits = False
         cut = self._journal.cut
         last = f"cut {', '.join(cut)}" if cut else "drained nothing was cut off"
         writer.write(f"{last}\n".encode())

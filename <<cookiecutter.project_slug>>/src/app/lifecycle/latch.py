@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import math
 import threading
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -42,17 +44,30 @@ class Latch:
             with self._lock:
                 self._waiters.discard(waiter)
 
-    async def or_done(self, tasks: Iterable["asyncio.Task[Any]"], timeout: float) -> None:
-        """Return when all ``tasks`` are done, after ``timeout`` seconds, or when set."""
+    async def or_done(
+        self,
+        tasks: Iterable["asyncio.Task[Any]"],
+        timeout: float | None = None,
+        *,
+        then: float = 0.0,
+    ) -> None:
+        """Return when all ``tasks`` are done, after ``timeout`` seconds, or when set.
+
+        Once set, the tasks get up to ``then`` seconds more, within the timeout.
+        """
         unfinished = [task for task in tasks if not task.done()]
         if not unfinished:
             return
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
         done = asyncio.ensure_future(asyncio.wait(unfinished))
         cut_short = asyncio.ensure_future(self.wait())
         try:
             await asyncio.wait(
                 {done, cut_short}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
             )
+            left = min(then, deadline - time.monotonic())
+            if left > 0 and not done.done():
+                await asyncio.wait({done}, timeout=left)
         finally:
             done.cancel()
             cut_short.cancel()

@@ -17,6 +17,13 @@ from app.lifecycle.latch import Latch
 
 log = structlog.get_logger(__name__)
 
+#: Seconds before the end of the grace period at which the watchdog acts. SIGKILL
+#: leaves no time to say anything; one second is enough to write the log.
+MARGIN = 1.0
+#: Seconds between SIGTERM and SIGKILL when the preStop hook has used up the grace
+#: period: ``minimumGracePeriodInSeconds`` of ``pkg/kubelet/kuberuntime``.
+AFTER_HOOK = 2.0
+
 
 class Phase(enum.IntEnum):
     """Phases in the order of a life; a service only ever moves forward."""
@@ -55,10 +62,20 @@ class Lifecycle:
         self.phase = Phase.STARTING
         self.reason = "process started"
         self.deadline = math.inf
+        #: When the watchdog acts.
+        self.last_call = math.inf
+        #: The grace period in seconds that was found to be shorter; 0 if none was.
+        self.found_grace = 0.0
+        #: Whether a preStop hook has asked for the stop and has not had its answer.
+        self.hook_waits = False
+        #: Called by ``shorten``, from whatever thread that is.
+        self.on_shortened: Callable[[], object] = lambda: None
         #: Whether a stop is under way (DRAINING or later).
         self.draining = False
-        #: Set by the second signal: every wait of the stop ends now.
+        #: Set by the second signal, and by ``shorten``: every wait of the stop ends now.
         self.hurried = Latch()
+        #: Set by ``shorten``.
+        self.shortened = Latch()
 
     def remaining(self) -> float:
         """Seconds until the grace period ends; infinite while no stop is under way."""
@@ -82,7 +99,7 @@ class Lifecycle:
             previous, now = self.phase, self._clock()
             self.entered[phase] = now
             if phase >= Phase.DRAINING and math.isinf(self.deadline):
-                self.deadline = now + self._grace
+                self._end_in(self._grace)
             if phase <= Phase.DRAINING:
                 self.reason = reason
             self.phase = phase
@@ -102,11 +119,41 @@ class Lifecycle:
         """Ask for a stop. Safe to call any number of times, from any thread."""
         return self.advance(Phase.DRAINING, reason)
 
+    def signalled(self, reason: str) -> None:
+        """The first signal: a request to stop, or the end of a hook's time.
+
+        The kubelet sends SIGTERM when the preStop hook has returned. While one still
+        waits for its answer, the hook was cut off, by a grace period shorter than
+        the service knows of, or broke: what is left is ``AFTER_HOOK`` seconds.
+        """
+        if self.draining and self.hook_waits:
+            self.shorten(AFTER_HOOK, f"{reason} before the preStop hook had its answer")
+        else:
+            self.drain(reason)
+
+    def shorten(self, seconds: float, reason: str) -> None:
+        """End the stop under way ``seconds`` from now, unless it ends earlier anyway."""
+        with self._lock:
+            if not self.draining or self._clock() + seconds >= self.deadline:
+                return
+            self._end_in(seconds)
+            self.found_grace = self.elapsed() + seconds
+        self.on_shortened()
+        self.shortened.set()
+        log.warning(
+            "grace period is shorter", found=round(self.found_grace, 1), expected=self._grace
+        )
+        self.hurry(reason)
+
     def hurry(self, reason: str) -> None:
         """End every wait of the stop under way; what is not done then is cut."""
         if not self.hurried.is_set():
             log.warning("hurry", reason=reason)
             self.hurried.set()
+
+    def _end_in(self, seconds: float) -> None:
+        self.deadline = self._clock() + seconds
+        self.last_call = self.deadline - min(MARGIN, seconds / 4)
 
     async def wait(self, phase: Phase) -> None:
         """Return once ``phase`` has been reached or passed; from any event loop."""

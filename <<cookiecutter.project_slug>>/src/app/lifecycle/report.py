@@ -73,6 +73,10 @@ class Report:
     tasks_finished: int
     tasks_cut: list[str]
     requests_cut: list[str]
+    #: Steps that took more than their share of the stop's budget, and whose time it was.
+    overran: dict[str, str]
+    #: The shorter grace period that a SIGTERM before the hook's end told of, in seconds; else 0.
+    found_grace: float
     #: All that could not end by itself, by name.
     cut: list[str]
 

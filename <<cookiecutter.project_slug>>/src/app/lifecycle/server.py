@@ -19,6 +19,7 @@ from uvicorn.lifespan.off import LifespanOff
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from app.lifecycle.budget import HURRIED
 from app.lifecycle.exchange import App
 from app.lifecycle.latch import Latch
 from app.lifecycle.lifespan import Lifespan
@@ -152,12 +153,12 @@ class HttpServer:
             listener.close()
         self._socket.close()
 
-    async def close_connections(self) -> int:
-        """Close them all; what still sends gets half a second. Return how many it cut off."""
+    async def close_connections(self, flush: float = FLUSH) -> int:
+        """Close them all; what still sends gets ``flush`` seconds. Return how many it cut off."""
         for connection in list(self.connections.connections):
             connection.shutdown()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FLUSH):
+            async with asyncio.timeout(flush):
                 await self.connections.all_lost()
         cut_off = self.flushing()
         for connection in list(self.connections.connections):
@@ -169,13 +170,13 @@ class HttpServer:
     async def end_lifespan(self, budget: float, hurried: Latch) -> bool:
         """Run the shutdown part of the application's lifespan.
 
-        False when it failed, or when it was not done within ``budget`` seconds or when
-        ``hurried``.
+        False when it failed, or when it was not done within ``budget`` seconds, which
+        are fewer when ``hurried``: HURRIED of ``budget.py``.
         """
         if self._lifespan is None or not self._lifespan.started:
             return True
         ending = asyncio.create_task(self._lifespan.shutdown(), name="lifespan shutdown")
-        await hurried.or_done({ending}, budget)
+        await hurried.or_done({ending}, budget, then=HURRIED)
         return ending.done() and not self._lifespan.failed
 
 

@@ -21,7 +21,7 @@ LOOK = b"\0"
 class Stoppable(Protocol):
     """What the signals act on."""
 
-    def drain(self, reason: str) -> bool: ...
+    def signalled(self, reason: str) -> None: ...
 
     def hurry(self, reason: str) -> None: ...
 
@@ -106,6 +106,6 @@ class Signals:
         if self._target is None:
             return
         if count == 1:
-            self._target.drain(f"received {number.name}")
+            self._target.signalled(f"received {number.name}")
         else:
             self._target.hurry(f"received {number.name} again")

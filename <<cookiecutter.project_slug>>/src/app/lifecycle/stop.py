@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from app.lifecycle.budget import AT_LEAST, Budget, clean_up
 from app.lifecycle.checks import Checks
 from app.lifecycle.components import Components
 from app.lifecycle.drain import DrainPolicy, Rotation, drain
@@ -17,7 +18,7 @@ from app.lifecycle.gauge import TrafficGauge
 from app.lifecycle.identity import Cluster, Identity
 from app.lifecycle.phase import Lifecycle, Phase
 from app.lifecycle.report import Journal, Report, seconds_per_phase
-from app.lifecycle.server import HttpServer
+from app.lifecycle.server import FLUSH, HttpServer
 from app.lifecycle.streams import FAREWELL, end_streams
 from app.lifecycle.tasks import Tasks
 from app.lifecycle.traffic import Traffic
@@ -30,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 #: Seconds that cancelled handlers get to clean up.
 CLEAN_UP = 1.0
+#: Part of a grace period found to be shorter in which streams and requests may end.
+LAST_CHANCE = 0.25
 #: Seconds after a look at a quiet service in which bytes that have already arrived are read.
 LAST_LOOK = 0.01
 
@@ -68,6 +71,7 @@ class Stop:
     cluster: Cluster
     _connections_before: int = 0
     _decided_by: str = ""
+    _budget: Budget | None = None
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
     async def drain(self) -> None:
@@ -99,7 +103,10 @@ class Stop:
                 hurried=lifecycle.hurried,
                 arrivals_over=arrivals_over,
             )
-            await asyncio.wait(endings)
+            await lifecycle.shortened.or_done(endings)
+            if lifecycle.shortened.is_set():
+                await self._last_chance(endings)
+                break
             await asyncio.sleep(LAST_LOOK)
             # While the streams ended somebody may have come who had not heard of the stop.
             verdict = policy.decide(time.monotonic(), gauge.evidence(began))
@@ -111,6 +118,24 @@ class Stop:
         left = [exchange.name for exchange in self.traffic.exchanges]
         self.journal.cut.extend(left)
         self.journal.note(f"cut off: {', '.join(left)}" if left else "drained")
+
+    async def _last_chance(self, endings: list["asyncio.Task[None]"]) -> None:
+        """Serve for a part of the little time that is left, and end the streams.
+
+        Whoever sends may not have heard of the stop. Short requests end in it.
+        """
+        found = self.lifecycle.found_grace
+        self.journal.note(f"the grace period is {found:.1f} s, not {self.times.grace:g} s")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.lifecycle.remaining() * LAST_CHANCE):
+                await asyncio.Event().wait()
+        for ending in endings:
+            ending.cancel()
+        unended = [stream.end() for stream in self.traffic.streams() if not stream.ended]
+        if unended:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(clean_up(0)):
+                    await asyncio.gather(*unended)
 
     def _watch_endpoint(self, gauge: TrafficGauge) -> "RotationWatch | None":
         """Find out where this pod's endpoint stands, if there is somewhere to ask."""
@@ -140,42 +165,49 @@ class Stop:
         """STOPPING: close the listener, then all else in order, each within its budget."""
         lifecycle = self.lifecycle
         lifecycle.advance(Phase.STOPPING, lifecycle.reason)
-        deadline = time.monotonic() + self.times.stop
+        self._budget = budget = Budget(lifecycle, self.times.stop)
         self.checks.stop()
 
         self.server.close_listener()
-        stuck = await self.traffic.cut(lifecycle.reason, CLEAN_UP)
-        if unsent := await self.server.close_connections():
-            self.journal.cut.append(f"{unsent} answers not sent to the end")
+        with budget.step("requests") as seconds:
+            patience = min(CLEAN_UP, max(AT_LEAST, seconds - FLUSH))
+            stuck = await self.traffic.cut(lifecycle.reason, patience)
+            flush = min(FLUSH, max(AT_LEAST, seconds - patience))
+            if unsent := await self.server.close_connections(flush):
+                self.journal.cut.append(f"{unsent} answers not sent to the end")
         self.journal.note("listener and connections closed")
 
-        stuck_tasks = await self.tasks.stop(self.times.stop / 2)
+        with budget.step("tasks") as seconds:
+            stuck_tasks = await self.tasks.stop(seconds)
         self.journal.cut.extend(f"task {name}" for name in self.tasks.cut)
         self.journal.note("tasks ended")
 
-        if not await self.server.end_lifespan(
-            max(0.0, deadline - time.monotonic()), lifecycle.hurried
-        ):
-            self.journal.cut.append("the application's lifespan")
-        await self.components.stop(max(0.0, deadline - time.monotonic()), lifecycle.hurried)
+        with budget.step("lifespan") as seconds:
+            if not await self.server.end_lifespan(seconds, lifecycle.hurried):
+                self.journal.cut.append("the application's lifespan")
+        with budget.step("components") as seconds:
+            await self.components.stop(seconds, lifecycle.hurried)
         self.journal.cut.extend(f"component {name}" for name in self.components.failed)
         self.journal.note("components closed")
 
-        deaf = await self._end_strays()
+        with budget.step("leftovers") as seconds:
+            deaf = await self._end_strays(seconds)
         self.journal.cut.extend(f"task {task.get_name()}" for task in deaf)
+        for step, how in budget.overran().items():
+            log.warning("step overran its share", step=step, took=how)
         for task in {*deaf, *stuck_tasks, *(e.task for e in stuck if e.task is not None)}:
             log.error("task ignored its cancellation", task=task.get_name(), where=where_is(task))
         for name, where in stacks(busy_threads()).items():
             self.journal.cut.append(f"thread {name} in {where[-1]}")
             log.error("thread does not end", thread=name, where=where)
 
-    async def _end_strays(self) -> set["asyncio.Task[Any]"]:
+    async def _end_strays(self, seconds: float) -> set["asyncio.Task[Any]"]:
         """Cancel tasks that nobody registered; return those that ignore it."""
         strays = {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
         for task in strays:
             task.cancel(self.lifecycle.reason)
         if strays:
-            await asyncio.wait(strays, timeout=CLEAN_UP)
+            await asyncio.wait(strays, timeout=clean_up(seconds * 4))
         return {task for task in strays if not task.done()}
 
     def report(self) -> Report:
@@ -193,6 +225,8 @@ class Stop:
             tasks_finished=self.tasks.finished,
             tasks_cut=list(self.tasks.cut),
             requests_cut=list(self.traffic.requests_cut),
+            overran=self._budget.overran() if self._budget else {},
+            found_grace=round(self.lifecycle.found_grace, 1),
             cut=list(self.journal.cut),
         )
 

@@ -12,15 +12,13 @@ from typing import Any
 
 import structlog
 
+from app.lifecycle.budget import clean_up
 #% if cookiecutter.leader_election == "yes"
 from app.lifecycle.leadership import Leadership
 #% endif
 from app.lifecycle.phase import Lifecycle, Phase
 
 log = structlog.get_logger(__name__)
-
-#: Seconds that a cancelled task gets to clean up before it is named as stuck.
-CLEAN_UP = 0.5
 
 
 class Tasks:
@@ -104,14 +102,19 @@ class Tasks:
         return sorted(task.get_name() for task in list(self._running))
 
     async def stop(self, budget: float) -> list[asyncio.Task[Any]]:
-        """Wait up to ``budget`` seconds, then cancel; return what ignored even that."""
-        await self._lifecycle.hurried.or_done(self._running, budget)
+        """Let them finish, then cancel; return what ignored even that.
+
+        All of it takes up to ``budget`` seconds. Once the stop is hurried they are
+        cancelled at once.
+        """
+        patience = max(0.0, budget - clean_up(budget))
+        await self._lifecycle.hurried.or_done(self._running, patience)
         late = set(self._running)
         for task in late:
             self.cut.append(task.get_name())
-            task.cancel(f"{self._lifecycle.reason}; its {budget:.1f} s to finish are over")
+            task.cancel(f"{self._lifecycle.reason}; its {patience:.1f} s to finish are over")
         if late:
-            await asyncio.wait(late, timeout=CLEAN_UP)
+            await asyncio.wait(late, timeout=clean_up(budget))
         return [task for task in late if not task.done()]
 
     def _track(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:

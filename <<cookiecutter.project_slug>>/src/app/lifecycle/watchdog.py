@@ -8,16 +8,15 @@ import os
 import queue
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from app.lifecycle.exits import Exit
+from app.lifecycle.phase import MARGIN as MARGIN
 from app.lifecycle.phase import Lifecycle, Phase
 
-#: Seconds before the end of the grace period at which the watchdog acts. SIGKILL
-#: leaves no time to say anything; one second is enough to write the log.
-MARGIN = 1.0
 #: Where things that can be awaited keep their frame and what they wait for themselves.
 AWAITED = (("cr_frame", "cr_await"), ("ag_frame", "ag_await"), ("gi_frame", "gi_yieldfrom"))
 
@@ -27,32 +26,40 @@ class Watchdog:
 
     It hears of the stop by itself: the main loop may be blocked when it comes.
     Where even Python cannot run (a C extension that holds the interpreter lock),
-    ``faulthandler`` writes the stacks of all threads to stderr half a second later
-    and exits, from a thread that needs no lock.
+    ``faulthandler`` writes the stacks of all threads to stderr a little later (half
+    the time to SIGKILL) and exits, from a thread that needs no lock.
     """
 
     def __init__(self, lifecycle: Lifecycle) -> None:
         self._lifecycle = lifecycle
-        self._called_off = threading.Event()
+        self._called_off = False
+        self._news = threading.Event()
 
     def start(self, last_words: Callable[[], None]) -> None:
-        """Watch the stop that begins when the lifecycle says so."""
+        """Watch the stop that begins when the lifecycle says so, and its deadline."""
+        self._lifecycle.on_shortened = self._news.set
         threading.Thread(
             target=self._watch, args=(last_words,), name="watchdog", daemon=True
         ).start()
 
     def stop(self) -> None:
         """The process ends by itself."""
-        self._called_off.set()
+        self._called_off = True
+        self._news.set()
 
     def _watch(self, last_words: Callable[[], None]) -> None:
         self._lifecycle.wait_in_thread(Phase.DRAINING)
-        remaining = self._lifecycle.remaining()
-        patience = max(0.1, remaining - min(MARGIN, remaining / 4))
-        faulthandler.dump_traceback_later(patience + MARGIN / 2, exit=True, file=2)
-        if self._called_off.wait(patience):
-            faulthandler.cancel_dump_traceback_later()
-            return
+        while True:
+            now, last_call = time.monotonic(), self._lifecycle.last_call
+            patience = max(0.1, last_call - now)
+            later = patience + (self._lifecycle.deadline - last_call) / 2
+            faulthandler.dump_traceback_later(later, exit=True, file=2)
+            if not self._news.wait(patience):
+                break
+            self._news.clear()
+            if self._called_off:
+                faulthandler.cancel_dump_traceback_later()
+                return
         try:
             last_words()
         finally:
