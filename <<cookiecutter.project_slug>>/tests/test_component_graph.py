@@ -8,7 +8,7 @@ import pytest
 
 from app.lifecycle.components import Component, Components
 from app.lifecycle.latch import Latch
-from app.lifecycle.server import StartError
+from app.lifecycle.ports import StartError
 
 
 @contextlib.asynccontextmanager

@@ -1,10 +1,12 @@
 """What keeps a service from starting, each with one sentence; and a stop before it has started."""
 
+import contextlib
 import json
 import os
 import shutil
 import socket
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,25 @@ import pytest
 from tests.conftest import Start
 from tests.harness import HOST, eventually
 
+#: Keeps the imports from going on until a file is there.
+HELD = """
+import os, sys, time
+
+class Hold:
+    def find_spec(self, name, path=None, target=None):
+        while name == "fastapi" and not os.path.exists(os.environ["IMPORTED"]):
+            time.sleep(0.01)
+
+sys.meta_path.insert(0, Hold())
+"""
 SLOW = json.dumps({"first": {}, "slow": {"needs": ["first"], "open": 60, "start_timeout": 90}})
+
+
+def connected(port: int) -> socket.socket | None:
+    """A connection to ``port``, if it listens."""
+    with contextlib.suppress(ConnectionRefusedError):
+        return socket.create_connection((HOST, port), timeout=20)
+    return None
 
 
 def test_it_is_started_only_when_its_components_are(start: Start) -> None:
@@ -25,6 +45,35 @@ def test_it_is_started_only_when_its_components_are(start: Start) -> None:
     service.ready()
     assert service.probe("startupz").status == 200
     assert service.lines("phase", phase="ready")[0]["elapsed"] >= 1
+
+
+def test_a_probe_that_comes_during_the_imports_waits(start: Start, tmp_path: Path) -> None:
+    """Neither refused nor answered with no: the kubelet would write an event for each."""
+    (tmp_path / "sitecustomize.py").write_text(HELD)
+    service = start(PYTHONPATH=str(tmp_path), IMPORTED=str(tmp_path / "imported"))
+    probe = eventually(lambda: connected(service.management_port), "the management port")
+    assert probe is not None
+    with probe:
+        probe.sendall(b"GET /startupz?wait=4 HTTP/1.0\r\n\r\n")
+        assert not service.lines()
+        (tmp_path / "imported").touch()
+        assert probe.recv(12) == b"HTTP/1.1 200"
+
+
+def test_the_startup_probe_waits_for_the_start(start: Start) -> None:
+    service = start("parts", PARTS='{"slow": {"open": 1}}')
+    service.logged("opening")
+    assert service.probe("startupz?wait=4").status == 200
+    assert service.probe("readyz").status == 200
+
+
+def test_the_startup_probe_waits_no_longer_than_it_is_asked_to(start: Start) -> None:
+    service = start("parts", PARTS=SLOW)
+    service.logged("opening", part="slow")
+    for asked, least in {"1": 1, "1000": 4, "-1": 0, "soon": 0, "9" * 5000: 4}.items():
+        began = time.monotonic()
+        assert service.probe(f"startupz?wait={asked}").status == 503
+        assert least <= time.monotonic() - began < least + 3
 
 
 def test_a_signal_during_the_start_closes_what_is_open(start: Start) -> None:

@@ -60,11 +60,14 @@ def _whoami() -> int:
 
 
 def _serve() -> int:
-    # Before the heavy imports: PID 1 would not even get a signal that it does not handle.
+    # Before the heavy imports: PID 1 would not even get a signal that it does not handle,
+    # and a probe that comes meanwhile waits for its answer.
+    from app.lifecycle.ports import listen_early
     from app.lifecycle.signals import Signals
 
     signals = Signals()
     signals.install()
+    early = listen_early()
 
     from app.main import create_service
     from app.settings import SettingsError, load
@@ -75,7 +78,7 @@ def _serve() -> int:
         print(error, file=sys.stderr)
         return 2
     try:
-        return create_service(settings).run(signals)
+        return create_service(settings).run(signals, early)
     finally:
         signals.ignore()
 

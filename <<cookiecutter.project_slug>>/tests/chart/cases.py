@@ -74,7 +74,12 @@ CASES: dict[str, Any] = {
         "listen": {"port": 9000, "managementPort": 9001},
         "probes": {
             "stallSeconds": 20,
-            "startup": {"periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 10},
+            "startup": {
+                "initialDelaySeconds": 2,
+                "periodSeconds": 3,
+                "timeoutSeconds": 4,
+                "failureThreshold": 10,
+            },
             "readiness": {"periodSeconds": 5, "timeoutSeconds": 3, "failureThreshold": 1},
             "liveness": {"periodSeconds": 15, "timeoutSeconds": 10, "failureThreshold": 2},
         },

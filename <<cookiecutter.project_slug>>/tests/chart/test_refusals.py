@@ -28,15 +28,15 @@ TOGETHER: list[tuple[str, Any]] = [
             f"probes.{name}.timeoutSeconds=11 is longer than its periodSeconds=10",
             {"probes": {name: {"timeoutSeconds": 11, "periodSeconds": 10}}},
         )
-        for name in ("startup", "readiness", "liveness")
+        for name in ("readiness", "liveness")
     ],
     (
         "probes.liveness would kill after 25 s without an answer, before probes.stallSeconds=30",
         {"probes": {"liveness": {"failureThreshold": 3}}},
     ),
     (
-        "rollout.progressDeadlineSeconds=60 is not above the 65 s",
-        {"rollout": {"progressDeadlineSeconds": 60}},
+        "rollout.progressDeadlineSeconds=80 is not above the 81 s",
+        {"rollout": {"progressDeadlineSeconds": 80}},
     ),
     ("listen.port and listen.managementPort are both 8080", {"listen": {"managementPort": 8080}}),
     (

@@ -13,7 +13,7 @@ import structlog
 
 from app.lifecycle.budget import HURRIED, clean_up
 from app.lifecycle.latch import Latch
-from app.lifecycle.server import StartError
+from app.lifecycle.ports import StartError
 from app.lifecycle.watchdog import where_is
 
 log = structlog.get_logger(__name__)
@@ -101,7 +101,7 @@ class Components:
         ``hurried`` a component gets HURRIED seconds (``budget.py``) at most.
         """
         end, levels = time.monotonic() + budget, self._levels()
-        share = budget / max(levels.values(), default=1)
+        share = budget / max([1, *levels.values()])
         needed_by: dict[str, set[str]] = {name: set() for name in self._needs}
         for name, needs in self._needs.items():
             for need in needs:

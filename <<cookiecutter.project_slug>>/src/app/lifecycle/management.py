@@ -14,8 +14,9 @@ import uvloop
 
 from app.lifecycle.control import Control
 from app.lifecycle.exchange import App, Receive, Scope, Send
+from app.lifecycle.ports import StartError
 from app.lifecycle.probes import respond
-from app.lifecycle.server import HttpServer, StartError
+from app.lifecycle.server import HttpServer
 
 #: Seconds within which the thread must listen, and end.
 PATIENCE = 5.0

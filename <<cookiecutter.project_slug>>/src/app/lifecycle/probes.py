@@ -6,6 +6,7 @@ thread that was asked, whatever the main loop is doing.
 """
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -17,6 +18,8 @@ from app.lifecycle.phase import Lifecycle, Phase
 
 #: Seconds between two beats of the main loop.
 BEAT = 0.25
+#: Longest wait for the start that ``/startupz?wait=`` may ask for, in seconds.
+LONGEST_WAIT = 4.0
 
 
 class Heartbeat:
@@ -100,6 +103,25 @@ def answer_with(question: Callable[[], Answer], *headers: tuple[bytes, bytes]) -
         else:
             body = f"{'ok' if ok else reason}\n".encode()
             await respond(send, 200 if ok else 503, body, b"text/plain", *headers)
+
+    return app
+
+
+def answer_once_started(probes: Probes, lifecycle: Lifecycle) -> App:
+    """``/startupz``: the answer comes at once, or with ``?wait=4`` when the service has started.
+
+    It comes after so many seconds in any case, ``LONGEST_WAIT`` at most. A kubelet
+    that waits sees the start as soon as it is done, and writes no ``Unhealthy`` event.
+    """
+    answer = answer_with(probes.startupz)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        wait = scope["query_string"].removeprefix(b"wait=")
+        if wait.isdigit():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(float(wait), LONGEST_WAIT)):
+                    await lifecycle.wait(Phase.READY)
+        await answer(scope, receive, send)
 
     return app
 

@@ -23,15 +23,12 @@ from app.lifecycle.budget import HURRIED
 from app.lifecycle.exchange import App
 from app.lifecycle.latch import Latch
 from app.lifecycle.lifespan import Lifespan
+from app.lifecycle.ports import StartError
 
 log = structlog.get_logger(__name__)
 
 #: Seconds that connections get to send out what is buffered when they are closed.
 FLUSH = 0.5
-
-
-class StartError(Exception):
-    """The service cannot start; the message is one sentence for whoever operates it."""
 
 
 class Connections(ServerState):
@@ -186,26 +183,3 @@ def _listens(sock: socket.socket) -> bool:
         return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
     except OSError:
         return False
-
-
-def bind(host: str, port: int, setting: str) -> socket.socket:
-    """Bind, but do not listen yet; ``::`` means all addresses, IPv6 and IPv4.
-
-    Raises StartError with a sentence that names ``setting`` when the port is taken.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    if host == "::" and not socket.has_dualstack_ipv6():
-        host, family = "0.0.0.0", socket.AF_INET  # noqa: S104
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if host == "::" else 1)
-    try:
-        sock.bind((host, port))
-    except OSError as error:
-        sock.close()
-        raise StartError(
-            f"{host} port {port} cannot be bound ({error.strerror}): "
-            f"free the port or set {setting} to another one"
-        ) from None
-    return sock

@@ -20,10 +20,11 @@ from app.lifecycle.identity import POD_HEADER, Cluster, Identity
 from app.lifecycle.management import Management, management_app, page
 from app.lifecycle.measures import measures
 from app.lifecycle.phase import Lifecycle, Phase
+from app.lifecycle.ports import EarlyPort, StartError, bind
 from app.lifecycle.prestop import control_socket
-from app.lifecycle.probes import Probes, answer_with
+from app.lifecycle.probes import Probes, answer_once_started, answer_with
 from app.lifecycle.report import Journal
-from app.lifecycle.server import HttpServer, StartError, bind
+from app.lifecycle.server import HttpServer
 from app.lifecycle.signals import Signals
 from app.lifecycle.stop import Stop, Times
 from app.lifecycle.tasks import Tasks
@@ -81,7 +82,7 @@ class Service:
             self.lifecycle, self.checks, stall=options.stall, unready=options.unready
         )
         livez, readyz = answer_with(self.probes.livez), answer_with(self.probes.readyz)
-        startupz = answer_with(self.probes.startupz)
+        startupz = answer_once_started(self.probes, self.lifecycle)
         self._routes = {"/startupz": startupz, "/livez": livez, "/readyz": readyz}
         # Inside of ``traffic``: probes and the question who answers do not pass it.
         told = Forwarded(app, options.proxy)
@@ -98,14 +99,16 @@ class Service:
             "/readyz": answer_with(self.probes.readyz, *who),
         }
 
-    def run(self, signals: Signals) -> int:
+    def run(self, signals: Signals, early: EarlyPort | None = None) -> int:
         """Live until told to stop, and return the exit code, one of ``Exit``.
+
+        ``early`` is the management port, if it listens already (see ``ports``).
 
         Does not return at all while a thread or task is stuck: the process ends.
         """
         signals.deliver_to(self.lifecycle)
         try:
-            server, management = self._open_ports()
+            server, management = self._open_ports(early)
             management.start()
         except StartError as error:
             return _refuse(error)
@@ -152,7 +155,7 @@ class Service:
 #% endif
         }
 
-    def _open_ports(self) -> tuple[HttpServer, Management]:
+    def _open_ports(self, early: EarlyPort | None) -> tuple[HttpServer, Management]:
         options = self._options
         try:
             path = control_socket(options.control_socket, options.port, create=True)
@@ -160,7 +163,10 @@ class Service:
             raise StartError(str(error)) from None
         main = bind(options.host, options.port, "APP_PORT")
         try:
-            management = bind(options.host, options.management_port, "APP_MANAGEMENT_PORT")
+            if early is not None and early[:2] == (options.host, options.management_port):
+                management = early.socket
+            else:
+                management = bind(options.host, options.management_port, "APP_MANAGEMENT_PORT")
         except StartError:
             main.close()
             raise
