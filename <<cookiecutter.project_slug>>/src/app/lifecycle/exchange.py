@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from functools import cached_property
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.lifecycle.phase import Lifecycle
+from app.lifecycle.records import Records, streamed
 from app.observability.request_id import request_id_of
 
 Message = MutableMapping[str, Any]
@@ -35,6 +36,13 @@ class Exchange:
     # Defaults live in the class: what a request does not use costs it nothing.
     status = 0
     complete = False
+    #: An event stream, a stream of records or an accepted WebSocket: ended in a step of
+    #: its own, not waited for. Known when the response starts.
+    stream = False
+    #: What the stream consists of, where half of one would do harm.
+    records: Records | None = None
+    #: Set by a handler, before its response starts: waited for even if it is a stream.
+    finite = False
     #: Cut off: cancelled before it was done.
     cut = False
     #: A stream that was ended from this side, and whether its handler has heard of it.
@@ -43,7 +51,10 @@ class Exchange:
     #: Made by the handler that wants to say goodbye itself, set when it may.
     turn: asyncio.Event | None = None
     _body_read = False
-    _headers: Iterable[tuple[bytes, bytes]] = ()
+    #: Made in the middle of a record by ``end``, set when the record is whole.
+    _whole: asyncio.Event | None = None
+    #: Made by a handler that sends more after the end, set when it is told.
+    _heard: asyncio.Event | None = None
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, lifecycle: Lifecycle) -> None:
         self.scope = scope
@@ -72,15 +83,12 @@ class Exchange:
         return f"{self.method} {self.path}"
 
     @property
-    def stream(self) -> bool:
-        """Whether this is an event stream or an accepted WebSocket.
-
-        Such a one is ended in a step of its own, not waited for.
-        """
-        return self.status == SWITCHING_PROTOCOLS or any(
-            name == b"content-type" and value.startswith(b"text/event-stream")
-            for name, value in self._headers
-        )
+    def torn(self) -> bool:
+        """Whether the client is there and has got a part of a record, but not its end."""
+        if self.records is None or self.records.whole or self.complete:
+            return False
+        cycle = self._cycle()
+        return cycle is None or not cycle.disconnected
 
     def mark_as_stream(self) -> None:
         """Say in the scope that what this connection has not sent yet is not waited for."""
@@ -90,24 +98,60 @@ class Exchange:
         kind = message["type"]
         if kind == "http.response.start":
             self.status = message["status"]
-            self._headers = message.get("headers", ())
+            headers = message.get("headers", ())
+            if not isinstance(headers, list):  # ASGI allows what can be read only once
+                headers = message["headers"] = list(headers)
+            if not self.finite:
+                self.stream, self.records = streamed(headers)
             if self.lifecycle.draining:
                 # A response whose headers are out already keeps its connection: the next
                 # request on it is told.
-                kept = [header for header in self._headers if header[0] != b"connection"]
+                kept = [header for header in headers if header[0] != b"connection"]
                 message["headers"] = [*kept, (b"connection", b"close")]
         elif kind == "http.response.body":
             if not message.get("more_body", False):
                 self.complete = True
                 if self.lifecycle.draining and not self._body_read:
                     return self._read_then_send(message)
+            elif self.records is not None:
+                return self._send_records(message, self.records)
         elif self.ended:
             # An OSError is how ASGI says that the peer is gone; Starlette turns it
             # into WebSocketDisconnect.
             raise ConnectionResetError("the service is restarting and has closed this WebSocket")
         elif kind == "websocket.accept":
-            self.status = SWITCHING_PROTOCOLS
+            self.status, self.stream = SWITCHING_PROTOCOLS, True
         return self._send(message)
+
+    async def _send_records(self, message: Message, records: Records) -> None:
+        """Send a part of a stream of records; once it is ended, only what completes one."""
+        body = message.get("body", b"")
+        if not self.ended:
+            await self._send(message)
+            records.sent(body)
+            return
+        if self.complete:  # for the server to say so
+            await self._send(message)
+        if records.whole:
+            await self._turn_away()
+            return
+        size = records.complete(bytes(body))
+        part = body if size is None else body[:size]
+        await self._send({**message, "body": part})
+        records.sent(part)
+        if size is not None:
+            records.whole = True
+            if self._whole is not None:
+                self._whole.set()
+            self._wake()
+
+    async def _turn_away(self) -> None:
+        """Hold up a handler that sends more after the end until it is told or cancelled."""
+        if self.told:
+            await asyncio.sleep(0)
+            return
+        self._heard = self._heard or asyncio.Event()
+        await self._heard.wait()
 
     async def _read_then_send(self, message: Message) -> None:
         """Read what the handler left of the request, then complete the response.
@@ -131,18 +175,21 @@ class Exchange:
         message = {} if self._over() else await self._receive()
         if self._over():
             self.told = True
+            if self._heard is not None:
+                self._heard.set()
             return {"type": "http.disconnect"}
         self._body_read = not message.get("more_body", False)
         return message
 
     def _over(self) -> bool:
-        return self.ended and self.scope["type"] == "http"
+        return self.ended and not self.torn and self.scope["type"] == "http"
 
     async def end(self) -> None:
         """End a stream without the handler's help, as its client expects it to end.
 
-        An event stream: the handler is told that its client is gone, and ``finish``
-        sends the last chunk. A WebSocket: the close frame, with code 1012.
+        The handler of a response is told that its client is gone, and ``finish``
+        sends the last chunk; a record under way may be completed first, for LINGER
+        seconds. A WebSocket: the close frame, with code 1012.
         """
         if self.scope["type"] == "websocket" and not self.ended:
             # A client that does not read keeps the frame waiting: TimeoutError is an OSError.
@@ -150,20 +197,36 @@ class Exchange:
                 async with asyncio.timeout(LINGER):
                     await self._send({"type": "websocket.close", "code": SERVICE_RESTART})
         self.ended = True
-        # Whoever listens for the client's end waits in the server's ``receive``: wake it.
-        cycle = getattr(self._receive, "__self__", None)
-        if isinstance(cycle, RequestResponseCycle):
+        if self.torn:
+            self._whole = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LINGER):
+                    await self._whole.wait()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Whoever listens for the client's end waits in the server's ``receive``: wake it."""
+        if cycle := self._cycle():
             cycle.message_event.set()
+
+    def _cycle(self) -> RequestResponseCycle | None:
+        """The server's side of a request; None for a WebSocket."""
+        cycle = getattr(self._receive, "__self__", None)
+        return cycle if isinstance(cycle, RequestResponseCycle) else None
 
     async def finish(self) -> None:
         """Complete what ``end`` or ``abort`` interrupted, if it still can be."""
         if self.scope["type"] != "http" or self.complete:
             return
-        if self.stream:
+        if self.torn:
+            # Without the last chunk: the client must see that something is missing.
+            self.cut = True
+        elif self.stream:
             # A client that has stopped reading would keep the last chunk waiting.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LINGER):
-                    await self.send({"type": "http.response.body", "body": b""})
+                    closing = b"" if self.records is None else self.records.closing
+                    await self.send({"type": "http.response.body", "body": closing})
         elif self.status == 0:
             await self.send(
                 {
@@ -176,7 +239,7 @@ class Exchange:
 
     def abort(self, reason: str) -> None:
         """Cancel the handler; ``reason`` reaches it as the cancellation's message."""
-        self.cut = not self.ended
+        self.cut = self.torn or not self.ended
         if self.task is not None:
             self.task.cancel(reason)
 

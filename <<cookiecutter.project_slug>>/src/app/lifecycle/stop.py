@@ -115,7 +115,7 @@ class Stop:
                 break
         if watch is not None:
             watch.end()
-        left = [exchange.name for exchange in self.traffic.exchanges]
+        left = [*self.traffic.requests_cut, *(e.name for e in self.traffic.exchanges)]
         self.journal.cut.extend(left)
         self.journal.note(f"cut off: {', '.join(left)}" if left else "drained")
 

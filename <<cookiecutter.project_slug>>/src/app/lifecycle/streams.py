@@ -1,13 +1,18 @@
-"""SSE and WebSocket clients are told of the stop, and not all in the same second.
+"""SSE, record stream and WebSocket clients are told of the stop, not all in the same second.
 
-A stream never ends by itself, so the drain does not wait for it. Once arrivals
-are over each stream gets its turn, spread evenly in random order, so that the
-clients do not all reconnect at once to the pods that remain.
+A stream is taken to be one that never ends by itself, so the drain does not wait for
+it, unless its handler says otherwise. Once arrivals are over each stream gets its turn,
+spread evenly in random order, so that the clients do not all reconnect at once to the
+pods that remain.
 """
 
 import asyncio
 import random
 import time
+from collections import Counter
+from collections.abc import Iterable
+
+import structlog
 
 from app.lifecycle.exchange import Exchange
 from app.lifecycle.latch import Latch
@@ -15,9 +20,15 @@ from app.lifecycle.phase import Lifecycle, Phase
 from app.lifecycle.traffic import Traffic
 from app.observability.request_id import current_request
 
+log = structlog.get_logger(__name__)
+
 #: Seconds that a handler which waits for its turn gets to say goodbye, and that
-#: any handler gets to return after its stream has been ended.
+#: any handler gets to complete a record and to return when its stream is ended.
 FAREWELL = 1.0
+#: Of these, what is left to return at least.
+AT_LEAST = 0.1
+#: Paths that the log names at most.
+NAMED = 5
 
 
 class Draining:
@@ -65,6 +76,17 @@ def current_draining() -> Draining:
     return Draining(exchange if isinstance(exchange, Exchange) else None)
 
 
+def wait_for_end() -> None:
+    """Let a stop wait for the response of the current request, even if it is a stream.
+
+    For one that ends by itself. It is then cut off at the limit as any other request.
+    Has an effect before the response starts only, so not in a generator.
+    """
+    exchange = current_request.get()
+    if isinstance(exchange, Exchange):
+        exchange.finite = True
+
+
 async def end_streams(traffic: Traffic, *, spread: float, hurried: Latch) -> None:
     """End every stream within ``spread`` seconds, at once when ``hurried``.
 
@@ -83,8 +105,20 @@ async def end_streams(traffic: Traffic, *, spread: float, hurried: Latch) -> Non
             ends[stream] = asyncio.create_task(_end(stream, delay, hurried))
         under_way = [task for task in ends.values() if not task.done()]
         if not under_way:
-            return
+            break
         await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+    _name_early_ends(ends)
+
+
+def _name_early_ends(streams: Iterable[Exchange]) -> None:
+    """Their clients cannot tell an early end of records from their last one."""
+    early = Counter(stream.name for stream in streams if stream.records and stream.ended)
+    if early:
+        log.warning(
+            "streams of records ended early",
+            streams=early.total(),
+            requests=[name for name, _ in early.most_common(NAMED)],
+        )
 
 
 async def _end(stream: Exchange, delay: float, hurried: Latch) -> None:
@@ -93,12 +127,16 @@ async def _end(stream: Exchange, delay: float, hurried: Latch) -> None:
         hurry = asyncio.ensure_future(hurried.wait())
         await asyncio.wait({hurry}, timeout=delay)
         hurry.cancel()
+    if stream.complete or await stream.gone(0):
+        return
     if stream.turn is not None:
         stream.turn.set()
         if await stream.gone(FAREWELL) or stream.complete:
             return
+    began = time.monotonic()
     await stream.end()
-    if await stream.gone(FAREWELL) or stream.complete:
+    left = 0.0 if stream.torn else FAREWELL - (time.monotonic() - began)
+    if await stream.gone(max(left, AT_LEAST)) or stream.complete:
         return
     if stream.told:  # what goes on is its background work, which counts as in flight
         await stream.finish()
