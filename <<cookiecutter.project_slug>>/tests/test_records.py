@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.lifecycle.records import Records, Sequence, streamed
+from app.lifecycle.records import Records, Sequence, stream_in
 
 PARTS = b"multipart/x-mixed-replace; boundary="
 TYPES = [
@@ -20,8 +20,9 @@ TYPES = [
 
 def made(content_type: bytes) -> Records:
     """What counts the records of such a response."""
-    stream, records = streamed([(b"x-other", b"1"), (b"content-type", content_type)])
-    assert stream
+    stream = stream_in([(b"x-other", b"1"), (b"content-type", content_type)])
+    assert stream is not None
+    records = stream.records()
     assert records is not None
     return records
 
@@ -36,21 +37,21 @@ def test_streams_of_records_are_told_by_their_type(content_type: bytes) -> None:
     [b"application/json", b"text/html", b"text/csv", b"multipart/x-mixed-replace", b"", b"jsonl"],
 )
 def test_other_types_are_none(content_type: bytes) -> None:
-    assert streamed([(b"content-type", content_type)]) == (False, None)
+    assert stream_in([(b"content-type", content_type)]) is None
 
 
 @pytest.mark.parametrize("content_type", [*TYPES, b"text/event-stream"])
 def test_what_says_its_length_is_none(content_type: bytes) -> None:
     headers = [(b"content-length", b"9"), (b"content-type", content_type)]
-    assert streamed(headers) == (False, None)
+    assert stream_in(headers) is None
 
 
 def test_compressed_records_are_none_but_compressed_events_are() -> None:
-    compressed = (b"content-encoding", b"gzip")
-    assert streamed([compressed, (b"content-type", b"application/jsonl")]) == (False, None)
-    assert streamed([compressed, (b"content-type", b"text/event-stream")]) == (True, None)
-    plain = (b"content-encoding", b"identity")
-    assert streamed([plain, (b"content-type", b"application/jsonl")])[0]
+    events, lines = (b"content-type", b"text/event-stream"), (b"content-type", TYPES[0])
+    compressed, plain = (b"content-encoding", b"gzip"), (b"content-encoding", b"identity")
+    assert stream_in([compressed, lines]) is None
+    assert stream_in([compressed, events]) is not None
+    assert stream_in([plain, lines]) is not None
 
 
 FRAME = b"--frame\r\nContent-Type: text/plain\r\n\r\n12\r\n"
@@ -76,6 +77,12 @@ CASES = [
     (TYPES[7], [FRAME[:-4]], False, b"\r\n12", None),
     (TYPES[8], [FRAME.replace(b"frame", b"a frame")], True, b"", None),
 ]
+
+
+def test_an_event_stream_is_a_stream_whose_records_do_not_matter() -> None:
+    stream = stream_in([(b"content-type", b"text/event-stream; charset=utf-8")])
+    assert stream is not None
+    assert stream.records() is None
 
 
 @pytest.mark.parametrize(("kind", "chunks", "whole", "following", "size"), CASES)

@@ -10,7 +10,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.lifecycle.phase import Lifecycle
-from app.lifecycle.records import Records, streamed
+from app.lifecycle.records import Records, stream_in
 from app.observability.request_id import request_id_of
 
 Message = MutableMapping[str, Any]
@@ -97,17 +97,7 @@ class Exchange:
     def send(self, message: Message) -> Awaitable[None]:
         kind = message["type"]
         if kind == "http.response.start":
-            self.status = message["status"]
-            headers = message.get("headers", ())
-            if not isinstance(headers, list):  # ASGI allows what can be read only once
-                headers = message["headers"] = list(headers)
-            if not self.finite:
-                self.stream, self.records = streamed(headers)
-            if self.lifecycle.draining:
-                # A response whose headers are out already keeps its connection: the next
-                # request on it is told.
-                kept = [header for header in headers if header[0] != b"connection"]
-                message["headers"] = [*kept, (b"connection", b"close")]
+            self._start(message)
         elif kind == "http.response.body":
             if not message.get("more_body", False):
                 self.complete = True
@@ -122,6 +112,19 @@ class Exchange:
         elif kind == "websocket.accept":
             self.status, self.stream = SWITCHING_PROTOCOLS, True
         return self._send(message)
+
+    def _start(self, message: Message) -> None:
+        self.status = message["status"]
+        headers = message.get("headers", ())
+        if type(headers) is not list:  # ASGI allows what can be read only once
+            headers = message["headers"] = list(headers)
+        if (stream := stream_in(headers)) is not None and not self.finite:
+            self.stream, self.records = True, stream.records()
+        if self.lifecycle.draining:
+            # A response whose headers are out already keeps its connection: the next
+            # request on it is told.
+            kept = [header for header in headers if header[0] != b"connection"]
+            message["headers"] = [*kept, (b"connection", b"close")]
 
     async def _send_records(self, message: Message, records: Records) -> None:
         """Send a part of a stream of records; once it is ended, only what completes one."""
@@ -210,7 +213,7 @@ class Exchange:
             cycle.message_event.set()
 
     def _cycle(self) -> RequestResponseCycle | None:
-        """The server's side of a request; None for a WebSocket."""
+        """The server's side of a request; None for a WebSocket, and without our server."""
         cycle = getattr(self._receive, "__self__", None)
         return cycle if isinstance(cycle, RequestResponseCycle) else None
 

@@ -6,7 +6,8 @@ record is the last thing in them comes out.
 
 import re
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 
 Chunk = bytes | memoryview
 
@@ -41,7 +42,7 @@ class Records:
             self.whole = chunk[-1:] == b"\n"
 
     def complete(self, chunk: bytes) -> int | None:
-        """How much of ``chunk`` to send for a whole record to be the last; None if it has no end."""
+        """How much of ``chunk`` to send to end with a whole record; None if none ends in it."""
         return chunk.rfind(b"\n") + 1 or None
 
 
@@ -96,41 +97,51 @@ class Parts(Records):
         return len(chunk) if ahead.whole else None
 
 
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A type of response that is a stream, and what makes the Records of one.
+
+    There are none of an event stream: its clients discard half an event themselves.
+    """
+
+    records: Callable[[], Records | None]
+
+
+_EVENTS = Stream(lambda: None)
+_LINES = Stream(Records)
+_SEQUENCE = Stream(Sequence)
+
+
 @lru_cache(maxsize=64)
-def _format(content_type: bytes) -> Callable[[], Records] | None:
-    """What makes the Records of a response of this type, if it is a stream of them."""
+def _stream_of(content_type: bytes) -> Stream | None:
     media_type = content_type.partition(b";")[0].strip().lower()
+    if media_type == b"text/event-stream":
+        return _EVENTS
     if media_type in LINES or media_type.endswith(LINES_SUFFIXES):
-        return Records
+        return _LINES
     if media_type == b"application/json-seq" or media_type.endswith(SEQUENCE_SUFFIX):
-        return Sequence
+        return _SEQUENCE
     boundary = _BOUNDARY.search(content_type)
     if media_type == b"multipart/x-mixed-replace" and boundary:
-        name = boundary[1] or boundary[2]
-        return lambda: Parts(name)
+        return Stream(partial(Parts, boundary[1] or boundary[2]))
     return None
 
 
-EVENTS = b"text/event-stream"
+def stream_in(headers: Iterable[tuple[bytes, bytes]]) -> Stream | None:
+    """What stream a response with these headers is; None for all other responses.
 
-
-def streamed(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bool, Records | None]:
-    """Whether a response with these headers is a stream, and the records it consists of.
-
-    A stream has one of the types above or is an event stream, whose clients discard
-    half an event themselves. A response that says its length ends by itself and is
-    none; nor is one whose records are compressed: nobody sees where they end.
+    One that says its length ends by itself and is none; nor is one whose records are
+    compressed: where they end cannot be seen.
     """
     for name, value in headers:
         if name == b"content-type":
-            if value.startswith(EVENTS):
-                return not _says(headers, b"content-length"), None
-            if (make := _format(value)) is None:
-                return False, None
-            if _says(headers, b"content-length") or _says(headers, b"content-encoding"):
-                return False, None
-            return True, make()
-    return False, None
+            stream = _stream_of(value)
+            if stream is None or _says(headers, b"content-length"):
+                return None
+            if stream is not _EVENTS and _says(headers, b"content-encoding"):
+                return None
+            return stream
+    return None
 
 
 def _says(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bool:
