@@ -7,8 +7,10 @@ import time
 from collections.abc import AsyncIterator, Iterator
 
 from fastapi import FastAPI
+from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from app.api.dependencies import Draining, Finite
 from tests.apps.runner import run
@@ -17,6 +19,9 @@ app = FastAPI()
 compressed = FastAPI()
 compressed.add_middleware(GZipMiddleware, minimum_size=1)
 app.mount("/compressed", compressed)
+wrapped = FastAPI()
+wrapped.add_middleware(BaseHTTPMiddleware, dispatch=lambda request, call_next: call_next(request))
+app.mount("/wrapped", wrapped)
 BEAT = 0.05
 LINES = "application/x-ndjson"
 
@@ -49,6 +54,7 @@ async def lines() -> StreamingResponse:
 
 
 @app.get("/halves")
+@wrapped.get("/halves")
 async def halves() -> StreamingResponse:
     return StreamingResponse(pieces(b'{"cou', b'nt": 1}\n{"coun', b't": 2}\n'), media_type=LINES)
 
@@ -64,6 +70,17 @@ async def sequence() -> StreamingResponse:
 async def parts() -> StreamingResponse:
     part = b"--frame\r\nContent-Type: text/plain\r\n\r\n", b"12345", b"67890\r\n"
     return StreamingResponse(pieces(*part), media_type="multipart/x-mixed-replace; boundary=frame")
+
+
+async def raw(scope: Scope, receive: Receive, send: Send) -> None:
+    """Never looks at its client."""
+    headers = ((b"content-type", LINES.encode()),)
+    await send({"type": "http.response.start", "status": 200, "headers": iter(headers)})
+    async for piece in pieces(b'{"count"', b": 1}\n"):
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+
+app.mount("/raw", raw)
 
 
 @app.get("/silent")
