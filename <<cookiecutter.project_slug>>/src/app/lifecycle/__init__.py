@@ -13,7 +13,8 @@ A stop, in the order in which it happens::
 #% if cookiecutter.leader_election == "yes"
     leadership          singletons end, then another pod may lead; singletons sees to the former
 #% endif
-    streams             SSE and WebSocket clients are told, spread over a few seconds
+    streams             SSE, record and WebSocket streams end, spread over a few seconds (records:
+                        where one record ends)
     server              STOPPING: listener closed, stragglers cancelled
     tasks, components   ended in this order, each within its share of the time (budget)
     report              STOPPED: one line says what the stop took and what it cut

@@ -44,7 +44,7 @@ def measures(
         ),
         _gauge(
             "app_streams_open",
-            "Event streams and WebSockets that have not ended.",
+            "Streams of events or records and WebSockets that have not ended.",
             len(traffic.streams()),
         ),
         _gauge(
