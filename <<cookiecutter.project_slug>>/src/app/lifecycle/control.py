@@ -17,16 +17,29 @@ from app.lifecycle.report import Journal
 
 #: Seconds that a hook gets to read its last line before the process goes away.
 FAREWELL = 1.0
+#: Bytes of a command.
+COMMAND_BYTES = 64
+#: Seconds from a client's first byte to the end of its command.
+COMMAND = 5.0
 
 
 class Control:
-    """Serves ``path``; one line ``drain`` asks for a stop and follows it."""
+    """Serves ``path``; one line ``drain`` asks for a stop and follows it.
 
-    def __init__(self, path: Path, lifecycle: Lifecycle, journal: Journal) -> None:
+    At most ``clients`` are connected: for one more the oldest is closed, first of
+    those that have not asked for anything.
+    """
+
+    def __init__(
+        self, path: Path, lifecycle: Lifecycle, journal: Journal, *, clients: int
+    ) -> None:
         self._path = path
         self._lifecycle = lifecycle
         self._journal = journal
-        self._clients: set[asyncio.Task[None]] = set()
+        self._limit = clients
+        # Dictionaries keep the order: the oldest comes first.
+        self._clients: dict[asyncio.Task[None], None] = {}
+        self._idle: dict[asyncio.Task[None], None] = {}
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
@@ -37,7 +50,9 @@ class Control:
         self._remove_stale()
         before = os.umask(0o177)
         try:
-            server = await asyncio.start_unix_server(self._serve, str(self._path))
+            server = await asyncio.start_unix_server(
+                self._serve, str(self._path), limit=COMMAND_BYTES
+            )
         except OSError as error:
             raise OSError(
                 f"the control socket {self._path} cannot be opened ({error.strerror}): "
@@ -49,6 +64,8 @@ class Control:
             yield
         finally:
             server.close()
+            for idle in list(self._idle):
+                self._close(idle)
             if self._clients:
                 patience = min(FAREWELL, self._lifecycle.remaining() / 4)
                 await asyncio.wait(self._clients, timeout=patience)
@@ -70,19 +87,29 @@ class Control:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101
-        self._clients.add(task)
+        while len(self._clients) >= self._limit:
+            self._close(next(iter(self._idle or self._clients)))
+        self._clients[task] = self._idle[task] = None
         try:
-            with contextlib.suppress(ConnectionError):
-                command = (await reader.readline()).strip()
+            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+                command = await _command(reader)
+                self._idle.pop(task, None)
                 if command == b"drain":
                     await self._drain(writer)
-                    await reader.read()
+                    await reader.read(1)
                 elif command:
                     writer.write(b"error unknown command; there is: drain\n")
-                    await writer.drain()
         finally:
+            self._forget(task)
             writer.close()
-            self._clients.discard(task)
+
+    def _close(self, client: "asyncio.Task[None]") -> None:
+        self._forget(client)
+        client.cancel()
+
+    def _forget(self, client: "asyncio.Task[None]") -> None:
+        self._clients.pop(client, None)
+        self._idle.pop(client, None)
 
     async def _drain(self, writer: asyncio.StreamWriter) -> None:
         self._lifecycle.hook_waits = True
@@ -98,3 +125,14 @@ class Control:
         last = f"cut {', '.join(cut)}" if cut else "drained nothing was cut off"
         writer.write(f"{last}\n".encode())
         await writer.drain()
+
+
+async def _command(reader: asyncio.StreamReader) -> bytes:
+    """The first line; empty when it does not come in time, and what is no command if too long."""
+    try:
+        async with asyncio.timeout(COMMAND):
+            return (await reader.readline()).strip()
+    except TimeoutError:
+        return b""
+    except ValueError:  # longer than the reader's limit
+        return b"too long"

@@ -14,19 +14,26 @@ import uvloop
 
 from app.lifecycle.control import Control
 from app.lifecycle.exchange import App, Receive, Scope, Send
-from app.lifecycle.ports import StartError
+from app.lifecycle.one_request import OneRequestServer
+from app.lifecycle.ports import BACKLOG, StartError
 from app.lifecycle.probes import respond
-from app.lifecycle.server import HttpServer
 
 #: Seconds within which the thread must listen, and end.
 PATIENCE = 5.0
+#: Seconds that answers under way get at the end.
+FLUSH = 0.5
 
 
 class Management:
-    """Runs the management port and the control socket in a daemon thread."""
+    """Runs the management port and the control socket in a daemon thread.
 
-    def __init__(self, app: App, sock: socket.socket, control: Control) -> None:
-        self._app = app
+    The port has ``connections`` connections at most.
+    """
+
+    def __init__(
+        self, app: App, sock: socket.socket, control: Control, *, connections: int
+    ) -> None:
+        self._server = OneRequestServer(app, connections)
         self._socket = sock
         self._control = control
         self._loop = uvloop.new_event_loop()
@@ -60,15 +67,20 @@ class Management:
             self._started.set()
 
     async def _serve(self) -> None:
-        server = HttpServer(self._app, self._socket, lifespan="off", ws="none")
-        await server.start()
+        port = self._socket.getsockname()[1]
+        try:
+            self._socket.listen(BACKLOG)  # uvloop closes a socket that cannot, and says nothing
+        except OSError as error:
+            raise StartError(f"port {port} cannot be listened on: {error.strerror}") from None
+        self._socket.setblocking(False)
+        listener = await self._loop.create_server(self._server, sock=self._socket, backlog=BACKLOG)
         try:
             async with self._control.listening():
                 self._started.set()
                 await self._stop.wait()
         finally:
-            server.close_listener()
-            await server.close_connections()
+            listener.close()
+            await self._server.close(FLUSH)
 
 
 def page(content: Callable[[], str], media_type: bytes) -> App:

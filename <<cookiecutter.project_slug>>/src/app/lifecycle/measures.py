@@ -58,6 +58,12 @@ def measures(
             "Connections to the main port so far.",
             [({}, connections.accepted)],
         ),
+        Metric(
+            "app_connections_refused_total",
+            "counter",
+            "Connections to the main port closed at once, for want of file descriptors.",
+            [({}, connections.refused)],
+        ),
         _gauge(
             "app_event_loop_stalled_seconds",
             "Time for which the event loop has not turned; 0 while it does.",

@@ -1,9 +1,13 @@
 """The ports of this process. Standard library only: one of them opens before all else."""
 
+import contextlib
 import os
+import resource
 import socket
 from typing import NamedTuple
 
+#: More descriptors than a service uses; programs that close all up to the limit take long.
+MOST_DESCRIPTORS = 65536
 #: Connections that wait in the kernel until they are accepted: as many as uvicorn's.
 BACKLOG = 2048
 
@@ -59,3 +63,37 @@ def listen_early() -> EarlyPort | None:
     except (StartError, OSError, ValueError, OverflowError):
         return None
     return EarlyPort(host, number, sock)
+
+
+class Descriptors(NamedTuple):
+    """How many connections each listener may have open."""
+
+    main: int
+    management: int
+    control: int
+
+
+def share_descriptors() -> Descriptors:
+    """Divide the file descriptors, so that connections to one port never use up another's.
+
+    The soft limit becomes the hard one, as in every Go program: it is low for the
+    sake of ``select``, which no event loop uses. A quarter of what is free, at most
+    1024, is left for the service's own files and connections.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            soft = most
+    free = max(8, (MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft) - _open())
+    management, control = min(64, free // 4), min(16, free // 8)
+    own = min(1024, free // 4)
+    return Descriptors(free - management - control - own, management, control)
+
+
+def _open() -> int:
+    """How many descriptors this process has open."""
+    with contextlib.suppress(OSError):
+        return sum(1 for _ in os.scandir("/dev/fd"))
+    return 16

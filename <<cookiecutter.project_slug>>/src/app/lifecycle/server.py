@@ -15,7 +15,6 @@ from typing import Any
 
 import structlog
 import uvicorn
-from uvicorn.lifespan.off import LifespanOff
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -32,12 +31,20 @@ FLUSH = 0.5
 
 
 class Connections(ServerState):
-    """uvicorn's connections, and how many there have been."""
+    """uvicorn's connections, how many there have been, and ``limit``, how many there may be."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
         super().__init__()
         self.accepted = 0
+        self.limit = limit
+        #: Connections that were closed at once: the limit was reached.
+        self.refused = 0
         self.lost = asyncio.Event()
+
+    def refuse(self) -> None:
+        if not self.refused:
+            log.warning("too many connections: more are closed at once", limit=self.limit)
+        self.refused += 1
 
     async def all_lost(self) -> None:
         """Return once no connection is open."""
@@ -52,10 +59,16 @@ class Connection(HttpToolsProtocol):
     opened: float
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        state = self.server_state
+        assert isinstance(state, Connections)  # noqa: S101
+        if len(state.connections) >= state.limit:
+            self.transport = transport
+            transport.abort()
+            state.refuse()
+            return
         super().connection_made(transport)
         self.opened = time.monotonic()
-        if isinstance(self.server_state, Connections):
-            self.server_state.accepted += 1
+        state.accepted += 1
 
     def silent(self) -> bool:
         """Whether no request has come in on it so far."""
@@ -74,9 +87,12 @@ class Connection(HttpToolsProtocol):
 
 
 class HttpServer:
-    """An ASGI application on a socket, in the event loop that calls ``start``."""
+    """An ASGI application on a socket, in the event loop that calls ``start``.
 
-    def __init__(self, app: App, sock: socket.socket, **options: Any) -> None:
+    More than ``limit`` connections are closed as soon as they are accepted.
+    """
+
+    def __init__(self, app: App, sock: socket.socket, *, limit: int, **options: Any) -> None:
         self._socket = sock
         self._config = uvicorn.Config(
             app,
@@ -88,7 +104,7 @@ class HttpServer:
         )
         self._server = uvicorn.Server(self._config)
         self._server.servers = []
-        self.connections = self._server.server_state = Connections()
+        self.connections = self._server.server_state = Connections(limit)
         self._lifespan: Lifespan | None = None
         self._ticker: asyncio.Task[None] | None = None
         #: Called with a reason when the application's lifespan ends before it is asked to.
@@ -102,10 +118,7 @@ class HttpServer:
         """
         host, port = self._socket.getsockname()[:2]
         self._config.load()
-        if self._config.lifespan == "off":
-            self._server.lifespan = LifespanOff(self._config)
-        else:
-            self._server.lifespan = self._lifespan = Lifespan(self._config, self.on_death)
+        self._server.lifespan = self._lifespan = Lifespan(self._config, self.on_death)
         try:
             await self._server.startup(sockets=[self._socket])
         except SystemExit:

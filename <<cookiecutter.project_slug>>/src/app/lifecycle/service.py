@@ -20,7 +20,7 @@ from app.lifecycle.identity import POD_HEADER, Cluster, Identity
 from app.lifecycle.management import Management, management_app, page
 from app.lifecycle.measures import measures
 from app.lifecycle.phase import Lifecycle, Phase
-from app.lifecycle.ports import EarlyPort, StartError, bind
+from app.lifecycle.ports import EarlyPort, StartError, bind, share_descriptors
 from app.lifecycle.prestop import control_socket
 from app.lifecycle.probes import Probes, answer_once_started, answer_with
 from app.lifecycle.report import Journal
@@ -170,8 +170,13 @@ class Service:
         except StartError:
             main.close()
             raise
+        limits = share_descriptors()
         server = HttpServer(
-            self.traffic, main, timeout_keep_alive=options.keep_alive, server_header=False
+            self.traffic,
+            main,
+            limit=limits.main,
+            timeout_keep_alive=options.keep_alive,
+            server_header=False,
         )
         server.on_death = self.lifecycle.drain
         routes = {
@@ -179,8 +184,9 @@ class Service:
             "/statusz": page(lambda: json.dumps(self.status()), b"application/json"),
             "/metrics": page(lambda: self._metrics(server), MEDIA_TYPE),
         }
-        control = Control(path, self.lifecycle, self.journal)
-        return server, Management(management_app(routes), management, control)
+        control = Control(path, self.lifecycle, self.journal, clients=limits.control)
+        app = management_app(routes)
+        return server, Management(app, management, control, connections=limits.management)
 
     def _metrics(self, server: HttpServer) -> str:
         """What ``/metrics`` shows."""
