@@ -17,6 +17,7 @@ A stop, in the order in which it happens::
                         where one record ends)
     server              STOPPING: listener closed, stragglers cancelled
     tasks, components   ended in this order, each within its share of the time (budget)
+    children            processes that still run below this one get SIGTERM
     report              STOPPED: one line says what the stop took and what it cut
     watchdog            ends the process before SIGKILL would, and says what was stuck
 

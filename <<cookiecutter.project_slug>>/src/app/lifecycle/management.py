@@ -6,6 +6,8 @@ can stop or drain the pod.
 """
 
 import asyncio
+import contextlib
+import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -66,6 +68,10 @@ class Management:
         finally:
             self._started.set()
 
+    def _close_in_child(self) -> None:
+        with contextlib.suppress(OSError):
+            os.close(self._socket.fileno())
+
     async def _serve(self) -> None:
         port = self._socket.getsockname()[1]
         try:
@@ -74,6 +80,7 @@ class Management:
             raise StartError(f"port {port} cannot be listened on: {error.strerror}") from None
         self._socket.setblocking(False)
         listener = await self._loop.create_server(self._server, sock=self._socket, backlog=BACKLOG)
+        os.register_at_fork(after_in_child=self._close_in_child)
         try:
             async with self._control.listening():
                 self._started.set()

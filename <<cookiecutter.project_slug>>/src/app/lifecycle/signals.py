@@ -2,8 +2,7 @@
 
 The first asks for a stop, the second ends every wait of it, the third ends the
 process at once with 128 + n. Standard library only, and installed before
-anything else is imported: the kernel drops a signal for which PID 1 has no
-handler, and a pod that is deleted while it starts would hang until SIGKILL.
+anything else is imported: a pod that is deleted while it starts stops in good order.
 """
 
 import contextlib
@@ -44,6 +43,7 @@ class Signals:
         self._received: list[signal.Signals] = []
         self._target: Stoppable | None = None
         self._lock = threading.Lock()
+        self._forking = threading.local()
 
     def install(self) -> None:
         """Take the signals over. Main thread only, as Python demands."""
@@ -52,6 +52,11 @@ class Signals:
             signal.signal(number, self._handle)
         signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
         threading.Thread(target=self._read, name="signals", daemon=True).start()
+        os.register_at_fork(
+            before=self._before_fork,
+            after_in_parent=self._after_fork,
+            after_in_child=self._leave_to_parent,
+        )
 
     def share_with_loop(self) -> None:
         """Take the pipe back from the event loop that runs in the main thread now.
@@ -76,6 +81,25 @@ class Signals:
         """
         for number in HANDLED:
             signal.signal(number, signal.SIG_IGN)
+
+    def _before_fork(self) -> None:
+        # A child that is told to end at once must not write into this process's pipe.
+        self._forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+
+    def _after_fork(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._forking.mask)
+
+    def _leave_to_parent(self) -> None:
+        """A forked child ends by SIGTERM, and leaves Ctrl-C, which reaches it too, to the service.
+
+        Whoever starts a new program (spawn, forkserver, subprocess) inherits no handler.
+        """
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.close(self._pipe)
+        os.close(self._wakeup)
+        self._after_fork()
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self._handled.append(number)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import threading
 import time
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from app.lifecycle import children
 from app.lifecycle.budget import AT_LEAST, Budget, clean_up
 from app.lifecycle.checks import Checks
 from app.lifecycle.components import Components
@@ -192,6 +194,7 @@ class Stop:
 
         with budget.step("leftovers") as seconds:
             deaf = await self._end_strays(seconds)
+            await self._end_processes(budget.left("leftovers"))
         self.journal.cut.extend(f"task {task.get_name()}" for task in deaf)
         for step, how in budget.overran().items():
             log.warning("step overran its share", step=step, took=how)
@@ -209,6 +212,15 @@ class Stop:
         if strays:
             await asyncio.wait(strays, timeout=clean_up(seconds * 4))
         return {task for task in strays if not task.done()}
+
+    async def _end_processes(self, seconds: float) -> None:
+        """End what still runs below this process; SIGKILL counts as cut off."""
+        asked, killed = await children.end(clean_up(seconds * 4))
+        if asked:
+            log.info("processes ended", processes=asked, killed=killed)
+            self.journal.cut.extend(f"process {name}" for name in killed)
+            # A pool notices that its workers are gone, and its thread ends.
+            await children.until(lambda: not busy_threads(), AT_LEAST)
 
     def report(self) -> Report:
         """What the stop did so far."""
@@ -242,5 +254,8 @@ class Stop:
                     task=task.get_name(),
                     where=where_is(task),
                 )
+        left = children.children()
+        children.kill(signal.SIGKILL, left)
+        self.journal.cut.extend(f"process {name} ({pid})" for pid, name in left.items())
         self.journal.cut.append("the stop itself: the grace period is over")
         self.report().write(self.identity.fields())
