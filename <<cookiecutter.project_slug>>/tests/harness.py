@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,9 +62,16 @@ class Service:
     """One process under test, run in ``folder``.
 
     ``app`` is a module of ``tests/apps``, or one with a dot; empty means ``app serve``.
+    ``init`` are words that come before the interpreter.
     """
 
-    def __init__(self, app: str = "", folder: Path = PROJECT, **settings: str) -> None:
+    def __init__(
+        self,
+        app: str = "",
+        folder: Path = PROJECT,
+        init: Sequence[str] = (),
+        **settings: str,
+    ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="app-"))
         self._closed_at_the_end = contextlib.ExitStack()
         self.port, self.management_port = free_port(), free_port()
@@ -81,7 +88,7 @@ class Service:
         self._stdout, self._stderr = self.directory / "stdout", self.directory / "stderr"
         with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, *command],
+                [*init, sys.executable, *command],
                 cwd=folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -202,9 +209,11 @@ class Service:
 
 
 @contextlib.contextmanager
-def running(app: str = "", folder: Path = PROJECT, **settings: str) -> Iterator[Service]:
+def running(
+    app: str = "", folder: Path = PROJECT, init: Sequence[str] = (), **settings: str
+) -> Iterator[Service]:
     """A service that is gone at the end, with its log on stdout."""
-    service = Service(app, folder, **settings)
+    service = Service(app, folder, init, **settings)
     try:
         yield service
     finally:

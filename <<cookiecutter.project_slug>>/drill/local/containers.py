@@ -16,6 +16,9 @@ from drill.record import PodRecord
 #: What of the caller's environment a program of the image would find there as well.
 INHERITED = ("HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
+#: Programs that run as PID 1 of an image, pass signals on and reap orphans.
+INITS = ("tini", "dumb-init", "catatonit")
+
 
 class Container:
     """Runs the commands of one pod's container.
@@ -48,7 +51,7 @@ class Container:
 
     async def start(self) -> Process:
         """Raises DrillError when there is no such program."""
-        return await self._run(self.template.command, self._record.log)
+        return await self._run(without_init(self.template.command), self._record.log)
 
     async def exec(self, command: Sequence[str]) -> Process | None:
         """A command beside the main one; None when there is no such program."""
@@ -70,6 +73,13 @@ class Container:
             if text == path or text.startswith(f"{path}/"):
                 return f"{folder}{text[len(path) :]}"
         return text
+
+
+def without_init(command: Sequence[str]) -> Sequence[str]:
+    """What the image's init would run: it is not there on every machine, and has nothing to do."""
+    if Path(command[0]).name in INITS and "--" in command:
+        return command[list(command).index("--") + 1 :]
+    return command
 
 
 def downward(rendered: Rendered, record: PodRecord) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""serve | drain | probe | whoami | settings | version; PID 1 of the container.
+"""serve | drain | probe | whoami | settings | version: what the container runs.
 
 Each command imports only what it needs: ``drain`` and ``probe`` run beside the
 service in its container, again and again.
@@ -60,8 +60,8 @@ def _whoami() -> int:
 
 
 def _serve() -> int:
-    # Before the heavy imports: PID 1 would not even get a signal that it does not handle,
-    # and a probe that comes meanwhile waits for its answer.
+    # Before the heavy imports, which take most of the start: a signal that comes meanwhile is
+    # not lost, and a probe waits for its answer.
     from app.lifecycle.ports import listen_early
     from app.lifecycle.signals import Signals
 

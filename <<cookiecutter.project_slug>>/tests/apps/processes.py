@@ -53,6 +53,16 @@ async def start(method: str, deaf: bool = False) -> int:
     return int(process.pid)
 
 
+@app.get("/orphan")
+async def orphan() -> int:
+    """A process that outlives its parent by a moment; its number."""
+    shell = await asyncio.create_subprocess_exec(
+        "sh", "-c", "sleep 0.2 > /dev/null & echo $!", stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await shell.communicate()
+    return int(out)
+
+
 @app.get("/terminate")
 async def terminate(method: str) -> int:
     """Start a process and end it at once, when it may not even run yet; its exit code."""

@@ -134,15 +134,19 @@ class Kubelet:
         return ["nsenter", f"--mount={self.folder}/mounts", *as_user, "--no-new-privs", *command]
 
     def start(self) -> "subprocess.Popen[bytes]":
-        container = self.objects.container
         with self.log.open("wb") as log:
             return subprocess.Popen(
-                self.command(container["command"] + container["args"]),
+                self.command(self.main()),
                 env=self.environment,
                 cwd="/",
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+
+    def main(self) -> list[str]:
+        """What the container runs, without its init where that is not installed."""
+        command = [*self.objects.container["command"], *self.objects.container["args"]]
+        return command if shutil.which(command[0]) else command[command.index("--") + 1 :]
 
     def exec(self, command: list[str]) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(

@@ -102,6 +102,20 @@ def test_the_plans_variables_win_over_the_charts_but_not_over_the_pods_address(
     assert said["environment"]["APP_HOST"] == "127.0.0.1"
 
 
+def test_the_images_init_is_left_out(tmp_path: Path) -> None:
+    """The machine of the drill need not have it."""
+    record = record_in(tmp_path)
+
+    async def run() -> None:
+        async with Processes() as processes:
+            command = ["/usr/bin/tini", "-s", "--", "python", "-c", "print('--')"]
+            one = Container(rendered(command=command), record, tmp_path / "v", processes, {})
+            assert await (await one.start()).wait() == 0
+
+    in_loop(run())
+    assert record.log.read_text() == "--\n"
+
+
 def test_python_is_this_interpreter(tmp_path: Path) -> None:
     record = record_in(tmp_path)
 
