@@ -3,6 +3,8 @@
 ``python -m tests.chart.generated`` writes both anew; the tests compare.
 
 - ``config`` in the schema has a property for every setting that the chart does not set itself.
+- Every value of the schema may be null: that is what an empty key in a values file is.
+- ``files/defaults.yaml`` says what a value is that is missing or null, from ``values.yaml``.
 - ``definitions`` are Kubernetes' own, for the values that are passed through to it, and those of
   HTTPRoute and KEDA. Closed like all the rest, so that a typo is refused there too.
 - The table has a row for every value, with its default and the schema's description.
@@ -23,6 +25,9 @@ CHART = Path(__file__).resolve().parents[2] / "chart"
 SCHEMAS = Path(__file__).resolve().parent / "schemas"
 WIDTH = 110
 
+#: Null leaves these out: of all that have a default, they alone stay null.
+LEFT_OUT_BY_NULL = ("autoscaling.cpuPercent", "runAsUser", "spread.zones", "spread.nodes")
+
 Json = Any
 
 
@@ -30,9 +35,25 @@ def schema() -> Json:
     """The chart's schema as it should be."""
     written = json.loads((CHART / "values.schema.json").read_text("utf-8"))
     written["properties"]["config"]["properties"] = dict(config_rules())
+    for rule in written["properties"].values():
+        allow_null(rule)
     written["definitions"] = {}
     written["definitions"] = definitions(written)
     return written
+
+
+def allow_null(rule: Json) -> None:
+    """Let the value be null, and those in it that have a name; not the items of a list."""
+    if "enum" in rule and None not in rule["enum"]:
+        rule["enum"] = [*rule["enum"], None]
+    if "anyOf" in rule and {"type": "null"} not in rule["anyOf"]:
+        rule["anyOf"] = [*rule["anyOf"], {"type": "null"}]
+    if "type" in rule:
+        types = [rule["type"]] if isinstance(rule["type"], str) else rule["type"]
+        rule["type"] = types if "null" in types else [*types, "null"]
+    more = rule.get("additionalProperties")
+    for inner in [*rule.get("properties", {}).values(), *([more] if more else [])]:
+        allow_null(inner)
 
 
 def config_rules() -> list[tuple[str, Json]]:
@@ -143,11 +164,36 @@ def rows(rule: Json, values: Json, prefix: str = "") -> list[tuple[str, Json, st
     return found
 
 
+def values() -> Json:
+    return yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
+
+
+def defaults_text() -> str:
+    """What a value is that is missing: a line for each, by its path."""
+    found: dict[str, Json] = {}
+    for path, default, _ in rows(schema(), values()):
+        group = path.rpartition(".")[0]
+        if default is not None and path not in LEFT_OUT_BY_NULL:
+            found[path] = default
+        elif group:
+            found.setdefault(group, {})
+    used = {path.rpartition(".")[0] for path in found}
+    lines = [
+        "# Written by `make generate` from ../values.yaml: what a value is that is missing or null;",
+        "# those that null leaves out have no line.",
+        *(
+            f"{path}: {json.dumps(default, ensure_ascii=False)}"
+            for path, default in found.items()
+            if path not in used
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def table() -> str:
     """The table of values for the README."""
-    values = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
     lines = ["| Value | Default | What it is |", "| --- | --- | --- |"]
-    for path, default, description in rows(schema(), values):
+    for path, default, description in rows(schema(), values()):
         shown = f"`{json.dumps(default)}`"
         if not isinstance(default, str) and len(shown) > 60:
             shown = "see values.yaml"
@@ -164,7 +210,11 @@ def readme_text() -> str:
 
 def files() -> dict[Path, str]:
     """Every generated file as it should be."""
-    return {CHART / "values.schema.json": schema_text(), CHART / "README.md": readme_text()}
+    return {
+        CHART / "values.schema.json": schema_text(),
+        CHART / "files/defaults.yaml": defaults_text(),
+        CHART / "README.md": readme_text(),
+    }
 
 
 if __name__ == "__main__":

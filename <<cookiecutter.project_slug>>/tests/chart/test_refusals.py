@@ -131,12 +131,6 @@ def test_no_value_of_the_chart_can_be_typed_as_a_variable(helm: Helm) -> None:
             helm.render({"env": [{"name": name, "value": "1"}]})
 
 
-@pytest.mark.parametrize("path", ["image", "image.repository", "probes.startup", "resources"])
-def test_what_is_needed_cannot_be_taken_away(helm: Helm, path: str) -> None:
-    with pytest.raises(HelmError, match=r"missing propert|is required"):
-        helm.render(at(path, None))
-
-
 def at(path: str, value: Any) -> Any:
     for name in reversed(path.split(".")):
         value = {name: value}
