@@ -22,6 +22,8 @@ CASES: dict[str, Any] = {
     "single-node": values_file("single-node"),
     "all-typed": {
         "global": {"anything": 1},
+        "enabled": True,
+        "tags": {"web": True},
         "behind": "aws-alb",
         "shutdown": {
             "floorSeconds": 2.5,

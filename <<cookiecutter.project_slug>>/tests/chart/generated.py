@@ -28,6 +28,9 @@ WIDTH = 110
 #: Null leaves these out: of all that have a default, they alone stay null.
 LEFT_OUT_BY_NULL = ("autoscaling.cpuPercent", "runAsUser", "spread.zones", "spread.nodes")
 
+#: What Helm hands to a chart that is part of another one.
+OF_A_PARENT = ("global", "enabled", "tags")
+
 Json = Any
 
 
