@@ -2,7 +2,10 @@
 
 ``python -m tests.chart.generated`` writes both anew; the tests compare.
 
-- ``config`` in the schema has a property for every setting that the chart does not set itself.
+- ``config`` in the schema has a property for every setting that the chart does not set itself,
+  as value or as text: `--set-string` and GitOps tools write text, and so does `--set` of fractions.
+- ``files/limits.yaml`` has the limits of those that are numbers, for JSON Schema does not look for
+  a number in a text.
 - Every value of the schema may be null: that is what an empty key in a values file is.
 - ``files/defaults.yaml`` says what a value is that is missing or null, from ``values.yaml``.
 - ``definitions`` are Kubernetes' own, for the values that are passed through to it, and those of
@@ -28,6 +31,14 @@ WIDTH = 110
 #: Null leaves these out: of all that have a default, they alone stay null.
 LEFT_OUT_BY_NULL = ("autoscaling.cpuPercent", "runAsUser", "spread.zones", "spread.nodes")
 
+#: What pydantic takes for a yes or a no, in any case, and the empty text, which sets nothing.
+TRUTHS = ("true", "t", "yes", "y", "on", "1", "false", "f", "no", "n", "off", "0", "")
+NUMBER = r"^([-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?)?$"
+INTEGER = r"^([-+]?[0-9]+)?$"
+LIMITS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
+#: Larger ones are not exact any more when a values file has been read.
+EXACT = 2**53 - 1
+
 #: What Helm hands to a chart that is part of another one.
 OF_A_PARENT = ("global", "enabled", "tags")
 
@@ -37,12 +48,64 @@ Json = Any
 def schema() -> Json:
     """The chart's schema as it should be."""
     written = json.loads((CHART / "values.schema.json").read_text("utf-8"))
-    written["properties"]["config"]["properties"] = dict(config_rules())
+    written["properties"]["config"]["properties"] = {
+        name: as_value_or_text(rule) for name, rule in config_rules()
+    }
     for rule in written["properties"].values():
         allow_null(rule)
     written["definitions"] = {}
     written["definitions"] = definitions(written)
     return written
+
+
+def as_value_or_text(rule: Json) -> Json:
+    """What a values file may say of a setting with this rule, which reads it as a variable.
+
+    Rules for text do not hold for numbers and the other way round, so one object can have both.
+    """
+    if "anyOf" in rule:
+        return {**rule, "anyOf": [as_value_or_text(inner) for inner in rule["anyOf"]]}
+    kind = rule.get("type")
+    if kind == "boolean":
+        either = "|".join(
+            "".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in word) for word in TRUTHS
+        )
+        return {
+            **rule,
+            "type": ["boolean", "integer", "string"],
+            "minimum": 0,
+            "maximum": 1,
+            "pattern": f"^({either})$",
+        }
+    if kind in ("number", "integer"):
+        return {
+            **rule,
+            "type": [kind, "string"],
+            "pattern": NUMBER if kind == "number" else INTEGER,
+        }
+    if kind in ("array", "object"):
+        return {**rule, "type": [kind, "string"]}
+    if "enum" in rule:
+        return {**rule, "enum": [*rule["enum"], ""]}
+    if kind == "string":
+        rule = {key: value for key, value in rule.items() if key != "minLength"}
+        if "pattern" in rule:
+            rule["pattern"] = f"^$|{rule['pattern']}"
+        return {**rule, "type": ["string", "integer"], "minimum": -EXACT, "maximum": EXACT}
+    return rule
+
+
+def limits_text() -> str:
+    """Limits of the settings that are numbers, a line for each."""
+    lines = [
+        "# Written by `make generate` from the settings: limits of the numbers of `config:`."
+    ]
+    for name, rule in config_rules():
+        for one in (rule, *rule.get("anyOf", ())):
+            limits = {key: one[key] for key in LIMITS if key in one}
+            if limits and one["type"] in ("number", "integer"):
+                lines.append(f"{name}: {json.dumps(limits)}")
+    return "\n".join(lines) + "\n"
 
 
 def allow_null(rule: Json) -> None:
@@ -182,7 +245,7 @@ def defaults_text() -> str:
             found.setdefault(group, {})
     used = {path.rpartition(".")[0] for path in found}
     lines = [
-        "# Written by `make generate` from ../values.yaml: what a value is that is missing or null;",
+        "# Written by `make generate` from ../values.yaml: a value that is missing or null;",
         "# those that null leaves out have no line.",
         *(
             f"{path}: {json.dumps(default, ensure_ascii=False)}"
@@ -216,6 +279,7 @@ def files() -> dict[Path, str]:
     return {
         CHART / "values.schema.json": schema_text(),
         CHART / "files/defaults.yaml": defaults_text(),
+        CHART / "files/limits.yaml": limits_text(),
         CHART / "README.md": readme_text(),
     }
 
