@@ -97,9 +97,7 @@ def as_value_or_text(rule: Json) -> Json:
 
 def limits_text() -> str:
     """Limits of the settings that are numbers, a line for each."""
-    lines = [
-        "# Written by `make generate` from the settings: limits of the numbers of `config:`."
-    ]
+    lines = ["# Written by `make generate` from the settings: limits of the numbers of `config:`."]
     for name, rule in config_rules():
         for one in (rule, *rule.get("anyOf", ())):
             limits = {key: one[key] for key in LIMITS if key in one}
