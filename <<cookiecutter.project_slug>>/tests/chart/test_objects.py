@@ -131,32 +131,6 @@ def test_a_rollout_takes_nothing_away_before_it_has_a_better_one(helm: Helm) -> 
     assert "minReadySeconds" not in spec["template"]["spec"]
 
 
-@pytest.mark.parametrize("kind", ["hpa", "keda"])
-def test_who_scales_owns_the_number(helm: Helm, kind: str) -> None:
-    objects = helm.render({"autoscaling": {"kind": kind}, "replicas": 7})
-    assert "replicas" not in objects.one("Deployment")["spec"]
-    scaler = objects.one("HorizontalPodAutoscaler" if kind == "hpa" else "ScaledObject")["spec"]
-    assert scaler["scaleTargetRef"]["name"] == objects.one("Deployment")["metadata"]["name"]
-
-
-@pytest.mark.parametrize(
-    ("values", "there"),
-    [
-        ({}, True),
-        ({"replicas": 1}, False),
-        ({"replicas": 1, "autoscaling": {"kind": "hpa", "minReplicas": 2}}, True),
-        ({"replicas": 9, "autoscaling": {"kind": "hpa", "minReplicas": 1}}, False),
-        ({"podDisruptionBudget": {"enabled": False}}, False),
-    ],
-)
-def test_the_disruption_budget_follows_whoever_owns_the_number(
-    helm: Helm, values: Any, there: bool
-) -> None:
-    budgets = helm.render(values).all("PodDisruptionBudget")
-    assert len(budgets) == there
-    assert all(b["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow" for b in budgets)
-
-
 def test_what_the_service_writes_to_is_the_pods_own(helm: Helm) -> None:
     objects = helm.render()
     places = {mount["mountPath"]: mount["name"] for mount in objects.container["volumeMounts"]}
