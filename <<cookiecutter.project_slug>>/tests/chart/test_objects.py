@@ -77,7 +77,8 @@ def test_the_token_is_the_services_alone_and_where_it_looks_for_it(helm: Helm) -
 
 #% if cookiecutter.leader_election == "no"
 def test_without_watching_there_is_neither_token_nor_role(helm: Helm) -> None:
-    objects = helm.render({"shutdown": {"watchEndpoints": False}})
+    values: Any = {"shutdown": {"watchEndpoints": False}, "networkPolicy": {"egress": []}}
+    objects = helm.render(values)
     assert objects.all("Role") == objects.all("RoleBinding") == []
     assert not [volume for volume in objects.pod["volumes"] if "projected" in volume]
     assert objects.environment["APP_KUBERNETES__SERVICES"] == ""
@@ -156,57 +157,6 @@ def test_sidecars_start_before_all_else(helm: Helm) -> None:
         ("proxy", "Always"),
         ("migrate", None),
     ]
-
-
-def test_the_management_port_is_for_nobody_unless_told(helm: Helm) -> None:
-    objects = helm.render()
-    assert [port["targetPort"] for port in objects.one("Service")["spec"]["ports"]] == ["http"]
-    (rule,) = objects.one("NetworkPolicy")["spec"]["ingress"]
-    assert [port["port"] for port in rule["ports"]] == ["http"]
-
-
-def test_metrics_are_asked_for_where_the_pod_has_them(helm: Helm) -> None:
-    assert helm.render().all("PodMonitor") == []
-    objects = helm.render({"monitoring": {"enabled": True, "labels": {"release": "prometheus"}}})
-    monitor = objects.one("PodMonitor")
-    assert monitor["metadata"]["labels"]["release"] == "prometheus"
-    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
-    assert endpoint["port"] in {port["name"] for port in objects.container["ports"]}
-    assert endpoint["port"] not in {p["name"] for p in objects.one("Service")["spec"]["ports"]}
-
-
-def test_the_tests_may_ask_where_others_may_not(helm: Helm) -> None:
-    objects = helm.render({"networkPolicy": {"from": [{"podSelector": {}}]}})
-    peers = objects.one("NetworkPolicy")["spec"]["ingress"][0]["from"]
-    (test,) = [o for o in objects if o["kind"] == "Pod"]
-    assert test["metadata"]["labels"].items() >= peers[-1]["podSelector"]["matchLabels"].items()
-
-
-def test_by_default_a_pod_may_ask_for_names_the_api_and_its_like(helm: Helm) -> None:
-    objects = helm.render()
-    names, api, pods = objects.one("NetworkPolicy")["spec"]["egress"]
-    assert {port["port"] for port in names["ports"]} == {53}
-    assert {port["port"] for port in api["ports"]} == {443, 6443}
-    assert all("/" in peer["ipBlock"]["cidr"] for peer in api["to"])
-    assert "0.0.0.0/0" not in str(api), "not all the world"
-    assert {port["port"] for port in pods["ports"]} == {8080}
-    (peer,) = pods["to"]
-    selector = objects.one("Service")["spec"]["selector"]
-    assert peer["podSelector"]["matchLabels"] == selector
-
-
-def test_pods_may_ask_each_other_where_others_may_not(helm: Helm) -> None:
-    values: Any = {"networkPolicy": {"from": [{"namespaceSelector": {}}]}}
-    for more, asks in (({}, True), ({"behind": "aws-alb"}, False)):
-        objects = helm.render({**values, **more})
-        selector = objects.one("Service")["spec"]["selector"]
-        peers = objects.one("NetworkPolicy")["spec"]["ingress"][0]["from"]
-        assert ({"podSelector": {"matchLabels": selector}} in peers) is asks
-
-
-def test_an_api_that_is_nowhere_is_out_of_reach(helm: Helm) -> None:
-    egress = helm.render({"networkPolicy": {"api": []}}).one("NetworkPolicy")["spec"]["egress"]
-    assert {port["port"] for rule in egress for port in rule["ports"]} == {53, 8080}
 
 
 def test_routes_lead_to_the_service(helm: Helm) -> None:
