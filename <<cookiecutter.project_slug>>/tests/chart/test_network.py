@@ -100,7 +100,7 @@ def test_an_api_that_is_nowhere_is_out_of_reach(helm: Helm) -> None:
             [
                 "8080: networkPolicy.from (1), and `helm test`",
                 "8081: the kubelet, and networkPolicy.managementFrom (2)",
-                "out  names, the API server, each other, and networkPolicy.egress (1)",
+                "out  DNS, the API server, each other, and networkPolicy.egress (1)",
             ],
         ),
         ({"enabled": False}, ["No NetworkPolicy: the management port 8081 is open"]),
@@ -113,8 +113,8 @@ def test_the_notes_say_who_is_let_in_and_out(helm: Helm, policy: Any, sentences:
 
 @pytest.mark.parametrize("case", ["defaults", "all-typed", "single-node"])
 def test_the_notes_say_whose_headers_are_believed(helm: Helm, case: str) -> None:
-    (line,) = [line for line in helm.notes(CASES[case]).splitlines() if "X-Forwarded" in line]
+    (line,) = [line for line in helm.notes(CASES[case]).splitlines() if "proxy headers" in line]
     environment = helm.render(CASES[case]).environment
     trusted = environment["APP_PROXY__TRUSTED"].replace(",", ", ")
-    headers = environment["APP_PROXY__HEADERS"].replace(",", ", ")
-    assert f"X-Forwarded headers ({headers}) are believed of {trusted or 'nobody'}:" in line
+    headers = ", ".join(f"-{name.title()}" for name in environment["APP_PROXY__HEADERS"].split(","))
+    assert (f"X-Forwarded{headers} from {trusted};" if trusted else "none;") in line

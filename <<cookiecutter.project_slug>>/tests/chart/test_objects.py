@@ -170,3 +170,9 @@ def test_routes_lead_to_the_service(helm: Helm) -> None:
     for rule in objects.one("Ingress")["spec"]["rules"]:
         for path in rule["http"]["paths"]:
             assert path["backend"]["service"] == {"name": "other", "port": {"name": "http"}}
+
+
+def test_a_test_leaves_its_pod_behind_only_when_it_failed(helm: Helm) -> None:
+    (test,) = [o for o in helm.render() if o["kind"] == "Pod"]
+    policy = test["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
+    assert policy.split(",") == ["before-hook-creation", "hook-succeeded"]
