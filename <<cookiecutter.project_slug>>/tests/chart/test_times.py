@@ -93,7 +93,7 @@ def test_who_answers_is_asked_where_connections_go_by_way_of_the_service(
 
 
 def test_schema_and_table_name_the_same() -> None:
-    assert schema()["properties"]["behind"]["enum"] == list(BEHIND)
+    assert schema()["properties"]["behind"]["enum"] == [*BEHIND, None]
 
 
 @pytest.mark.parametrize(("watches", "first"), [(True, 0), (False, 5)])
