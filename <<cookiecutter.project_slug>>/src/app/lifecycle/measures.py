@@ -26,6 +26,7 @@ def measures(
     connections: Connections,
     checks: Checks,
     tasks: Tasks,
+    log_lines_dropped: int,
 ) -> list[Metric]:
     """Every metric of the service, as of now."""
     phase = lifecycle.phase
@@ -111,6 +112,12 @@ def measures(
             [({"task": name}, count) for name, count in sorted(dict(tasks.leadership.cut).items())],
         ),
 #% endif
+        Metric(
+            "app_log_lines_dropped_total",
+            "counter",
+            "Log lines that were not written: standard output was blocked or broken.",
+            [({}, log_lines_dropped)],
+        ),
         _gauge("app_tasks_running", "Background tasks that run.", len(tasks.names())),
         _gauge(
             "process_start_time_seconds",

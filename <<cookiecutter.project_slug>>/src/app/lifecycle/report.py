@@ -1,9 +1,7 @@
 """What a stop did: each step as it happens, and one line about all of it at the end."""
 
-import contextlib
 import json
-import logging
-import os
+import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -12,10 +10,9 @@ import structlog
 
 from app.lifecycle.latch import Latch
 from app.lifecycle.phase import Lifecycle, Phase
+from app.observability.pipe import AT_EXIT, STDOUT
 
 log = structlog.get_logger(__name__)
-
-STDOUT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +77,25 @@ class Report:
     #: All that could not end by itself, by name.
     cut: list[str]
 
-    def write(self, identity: Mapping[str, str]) -> None:
+    def write(self, identity: Mapping[str, str], timeout: float) -> None:
         """Write the report as one JSON object, on a terminal too; nothing comes after it.
 
-        ``identity`` says whose it is.
-
-        A log that cannot be written, as on a full disk, changes nothing about the stop.
+        ``identity`` says whose it is. A log that cannot be written within ``timeout``
+        seconds, as to a pipe that nobody reads, changes nothing about the stop.
         """
         line = {"event": "stopped", "level": "info" if self.exit_code == 0 else "error"}
         stamp = {"timestamp": datetime.now(UTC).isoformat(), "phase": Phase.STOPPED.label}
         text = json.dumps({**line, **identity, **asdict(self), **stamp}) + "\n"
-        with contextlib.suppress(OSError):
-            for handler in logging.getLogger().handlers:
-                handler.flush()
-            os.write(STDOUT, text.encode())
+        STDOUT.last(text, timeout)
+
+
+def time_to_write(lifecycle: Lifecycle) -> float:
+    """Seconds for which the last line may keep the process: less when the watchdog is near.
+
+    Once it acts, ``faulthandler`` ends the process in half of what remains.
+    """
+    left = lifecycle.last_call - time.monotonic()
+    return min(AT_EXIT, left / 2 if left > 0 else lifecycle.remaining() / 4)
 
 
 def seconds_per_phase(entered: Mapping[Phase, float], now: float) -> dict[str, float]:

@@ -23,7 +23,7 @@ from app.lifecycle.phase import Lifecycle, Phase
 from app.lifecycle.ports import EarlyPort, StartError, bind, share_descriptors
 from app.lifecycle.prestop import control_socket
 from app.lifecycle.probes import Probes, answer_once_started, answer_with
-from app.lifecycle.report import Journal
+from app.lifecycle.report import Journal, time_to_write
 from app.lifecycle.server import HttpServer
 from app.lifecycle.signals import Signals
 from app.lifecycle.stop import Stop, Times
@@ -31,6 +31,7 @@ from app.lifecycle.tasks import Tasks
 from app.lifecycle.traffic import Traffic
 from app.lifecycle.watchdog import MARGIN, Watchdog, busy_threads, deaf_tasks
 from app.observability.metrics import MEDIA_TYPE, exposition
+from app.observability.pipe import STDOUT
 
 log = structlog.get_logger(__name__)
 
@@ -198,6 +199,7 @@ class Service:
                 connections=server.connections,
                 checks=self.checks,
                 tasks=self.tasks,
+                log_lines_dropped=STDOUT.dropped,
             )
         )
 
@@ -240,7 +242,7 @@ class Service:
         self.lifecycle.advance(Phase.STOPPED, self.lifecycle.reason)
         await asyncio.to_thread(management.stop)
         report = stop.report()
-        report.write(self.identity)
+        report.write(self.identity, time_to_write(self.lifecycle))
         return report.exit_code
 
     async def _start(self, server: HttpServer) -> None:

@@ -13,6 +13,7 @@ import structlog
 
 from app.lifecycle.exits import Exit
 from app.lifecycle.watchdog import stacks
+from app.observability.pipe import STDOUT
 
 log = structlog.get_logger(__name__)
 
@@ -20,6 +21,8 @@ log = structlog.get_logger(__name__)
 CLEAN_UP = 0.5
 #: Seconds for which a step must go on after its time before it counts as blocked.
 GRACE = 0.05
+#: Seconds that the line which says so may take to be written.
+LAST_LINE = 0.1
 
 Clock = Callable[[], float]
 
@@ -183,6 +186,7 @@ class Guard:
             task=name,
             where=stacks([threading.main_thread()]).get("MainThread"),
         )
+        STDOUT.flush(LAST_LINE)
         os._exit(Exit.CUT)
 
 

@@ -19,7 +19,7 @@ from app.lifecycle.exits import Exit
 from app.lifecycle.gauge import TrafficGauge
 from app.lifecycle.identity import Cluster, Identity
 from app.lifecycle.phase import Lifecycle, Phase
-from app.lifecycle.report import Journal, Report, seconds_per_phase
+from app.lifecycle.report import Journal, Report, seconds_per_phase, time_to_write
 from app.lifecycle.server import FLUSH, HttpServer
 from app.lifecycle.streams import FAREWELL, end_streams
 from app.lifecycle.tasks import Tasks
@@ -258,4 +258,4 @@ class Stop:
         children.kill(signal.SIGKILL, left)
         self.journal.cut.extend(f"process {name} ({pid})" for pid, name in left.items())
         self.journal.cut.append("the stop itself: the grace period is over")
-        self.report().write(self.identity.fields())
+        self.report().write(self.identity.fields(), time_to_write(self.lifecycle))

@@ -1,13 +1,11 @@
 """The access log: a line per request, in the same form and on the same stream."""
 
-import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol, TextIO
+from typing import Protocol
 
-#: Seconds for which lines may wait for the next ones: one write for all of them.
-GATHER = 0.1
+from app.observability.pipe import Pipe
 
 _quote = json.encoder.encode_basestring_ascii
 
@@ -26,29 +24,28 @@ class Request(Protocol):
 
 
 class AccessLog:
-    """Writes one line per finished request to ``stream``, which must be buffered.
+    """Writes one line per finished request to ``pipe``, together with the next ones.
 
     It formats the line itself: through the logging machinery it would cost each
-    request several times as much as all the rest of the lifecycle. Any other log
-    line flushes the stream, so the order of the lines is that of the events.
+    request several times as much as all the rest of the lifecycle. The order of the
+    lines is that of the events: any other log line is written after those that wait.
     """
 
     def __init__(
         self,
-        stream: TextIO,
+        pipe: Pipe,
         *,
         as_json: bool,
         phase: Callable[[], str],
         identity: Mapping[str, str],
     ) -> None:
-        self._stream = stream
+        self._write = pipe.write_soon
         # Written once: it is the same for every request.
         self._identity = "".join(f'"{key}": {_quote(value)}, ' for key, value in identity.items())
         self._as_json = as_json
         self._phase = phase
         self._second = 0
         self._stamp = ""
-        self._waiting = False
 
     def __call__(self, request: Request, seconds: float) -> None:
         if self._as_json:
@@ -64,14 +61,7 @@ class AccessLog:
                 f"{self._now()} {request.status} {request.method} {request.path} "
                 f"{seconds * 1000:.1f} ms\n"
             )
-        self._stream.write(line)
-        if not self._waiting:
-            self._waiting = True
-            asyncio.get_running_loop().call_later(GATHER, self._flush)
-
-    def _flush(self) -> None:
-        self._waiting = False
-        self._stream.flush()
+        self._write(line)
 
     def _now(self) -> str:
         now = time.time()

@@ -3,11 +3,12 @@
 import logging
 import sys
 from collections.abc import Callable, Mapping
-from typing import Literal, TextIO
+from typing import Literal
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from app.observability.pipe import STDOUT, Pipe
 from app.observability.request_id import current_request
 
 Format = Literal["auto", "json", "console"]
@@ -15,15 +16,12 @@ Format = Literal["auto", "json", "console"]
 
 def configure(
     level: str, form: Format, context: Callable[[], Mapping[str, object]] = lambda: {}
-) -> TextIO:
-    """Route structlog and the standard library's loggers to stdout; return its stream.
+) -> Pipe:
+    """Route structlog, the standard library's loggers and warnings to stdout; return its pipe.
 
     ``form`` "auto" means console on a terminal, JSON elsewhere. ``context`` is
-    asked for fields that every line carries. The stream is buffered whatever
-    PYTHONUNBUFFERED says; each log line flushes it.
+    asked for fields that every line carries.
     """
-    # Left open for the life of the process, like stdout itself.
-    stream = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
     def add_context(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         for key, value in context().items():
@@ -44,7 +42,7 @@ def configure(
         renderer = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
         renderer = [structlog.dev.ConsoleRenderer()]
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(STDOUT)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
@@ -52,6 +50,7 @@ def configure(
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    logging.captureWarnings(True)
     # uvicorn tells of each server it starts and of each WebSocket; the phases say it once.
     if level != "debug":
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
@@ -65,7 +64,7 @@ def configure(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    return stream
+    return STDOUT
 
 
 def is_json(form: Format) -> bool:
