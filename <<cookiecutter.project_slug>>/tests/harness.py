@@ -62,7 +62,8 @@ class Service:
     """One process under test, run in ``folder``.
 
     ``app`` is a module of ``tests/apps``, or one with a dot; empty means ``app serve``.
-    ``init`` are words that come before the interpreter.
+    ``init`` are words that come before the interpreter. ``stdout`` is what subprocess
+    takes; given that, nothing that reads the log works.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Service:
         app: str = "",
         folder: Path = PROJECT,
         init: Sequence[str] = (),
+        stdout: Any = None,
         **settings: str,
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="app-"))
@@ -86,13 +88,13 @@ class Service:
         module = app if "." in app else f"tests.apps.{app}"
         command = ["-m", module] if app else ["-m", "app", "serve"]
         self._stdout, self._stderr = self.directory / "stdout", self.directory / "stderr"
-        with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
+        with self._stdout.open("wb") as output, self._stderr.open("wb") as stderr:
             self.process = subprocess.Popen(
                 [*init, sys.executable, *command],
                 cwd=folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
-                stdout=stdout,
+                stdout=output if stdout is None else stdout,
                 stderr=stderr,
                 start_new_session=True,
             )
@@ -210,10 +212,14 @@ class Service:
 
 @contextlib.contextmanager
 def running(
-    app: str = "", folder: Path = PROJECT, init: Sequence[str] = (), **settings: str
+    app: str = "",
+    folder: Path = PROJECT,
+    init: Sequence[str] = (),
+    stdout: Any = None,
+    **settings: str,
 ) -> Iterator[Service]:
     """A service that is gone at the end, with its log on stdout."""
-    service = Service(app, folder, init, **settings)
+    service = Service(app, folder, init, stdout, **settings)
     try:
         yield service
     finally:
