@@ -22,6 +22,10 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 #: RFC 6455 and its registry of close codes: the service restarts, connect again.
 SERVICE_RESTART = 1012
 SWITCHING_PROTOCOLS = 101
+#: What a WebSocket that is closed before it is accepted is answered.
+FORBIDDEN = 403
+#: nginx's number for a client that has closed the connection before its response was complete.
+CLIENT_GONE = 499
 #: Seconds for which a peer may keep its end waiting: with the body of a request that was
 #: answered early, or by not reading the end of its stream.
 LINGER = 1.0
@@ -43,6 +47,8 @@ class Exchange:
     records: Records | None = None
     #: Set by a handler, before its response starts: waited for even if it is a stream.
     finite = False
+    #: Bytes that the application has sent as the body, or in messages.
+    sent = 0
     #: Cut off: cancelled before it was done.
     cut = False
     #: A stream that was ended from this side, and whether its handler has heard of it.
@@ -55,6 +61,8 @@ class Exchange:
     _whole: asyncio.Event | None = None
     #: Made by a handler that sends more after the end, set when it is told.
     _heard: asyncio.Event | None = None
+    #: How a WebSocket ended: its client left, or its handler closed it.
+    _left = _closed = False
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, lifecycle: Lifecycle) -> None:
         self.scope = scope
@@ -90,6 +98,29 @@ class Exchange:
         cycle = self._cycle()
         return cycle is None or not cycle.disconnected
 
+    @property
+    def abandoned(self) -> bool:
+        """Whether the client went away before the end, known once the handler is done."""
+        if self.cut or self.ended or self._closed:
+            return False
+        server = getattr(self._receive, "__self__", None)
+        return self._left or bool(getattr(server, "disconnected", False))
+
+    @property
+    def ended_by(self) -> str:
+        """Who ended it before its handler did: "client", "stop", or nobody."""
+        if self.abandoned:
+            return "client"
+        return "stop" if self.cut or self.ended else ""
+
+    @property
+    def outcome(self) -> int:
+        """The status for the log: what the client got, or would have if it had stayed."""
+        if self.abandoned and not self.stream:
+            return CLIENT_GONE
+        # Where a handler answers nothing, the server does.
+        return self.status or 500
+
     def mark_as_stream(self) -> None:
         """Say in the scope that what this connection has not sent yet is not waited for."""
         self.scope["stream"] = True
@@ -99,6 +130,7 @@ class Exchange:
         if kind == "http.response.start":
             self._start(message)
         elif kind == "http.response.body":
+            self.sent += len(message.get("body", b""))
             if not message.get("more_body", False):
                 self.complete = True
                 if self.lifecycle.draining and not self._body_read:
@@ -109,8 +141,8 @@ class Exchange:
             # An OSError is how ASGI says that the peer is gone; Starlette turns it
             # into WebSocketDisconnect.
             raise ConnectionResetError("the service is restarting and has closed this WebSocket")
-        elif kind == "websocket.accept":
-            self.status, self.stream = SWITCHING_PROTOCOLS, True
+        else:
+            self._note(kind, message)
         return self._send(message)
 
     def _start(self, message: Message) -> None:
@@ -156,6 +188,24 @@ class Exchange:
         self._heard = self._heard or asyncio.Event()
         await self._heard.wait()
 
+    def _note(self, kind: str, message: Message) -> None:
+        """Take note of what goes to a WebSocket, or to a client that asked for one in vain."""
+        match kind:
+            case "websocket.accept":
+                self.status, self.stream = SWITCHING_PROTOCOLS, True
+            case "websocket.send":
+                text = message.get("text") or ""
+                self.sent += len(message.get("bytes") or text.encode())
+            case "websocket.close":
+                self._closed = True
+                self.status = self.status or FORBIDDEN
+            case "websocket.http.response.start":
+                self._closed = True
+                self.status = message["status"]
+            case "websocket.http.response.body":
+                self.sent += len(message.get("body", b""))
+                self.complete = not message.get("more_body", False)
+
     async def _read_then_send(self, message: Message) -> None:
         """Read what the handler left of the request, then complete the response.
 
@@ -182,6 +232,8 @@ class Exchange:
                 self._heard.set()
             return {"type": "http.disconnect"}
         self._body_read = not message.get("more_body", False)
+        if message["type"] == "websocket.disconnect":
+            self._left = True
         return message
 
     def _over(self) -> bool:
@@ -219,7 +271,8 @@ class Exchange:
 
     async def finish(self) -> None:
         """Complete what ``end`` or ``abort`` interrupted, if it still can be."""
-        if self.scope["type"] != "http" or self.complete:
+        websocket = self.scope["type"] == "websocket"
+        if self.complete or (websocket and self.status):
             return
         if self.torn:
             # Without the last chunk: the client must see that something is missing.
@@ -231,14 +284,15 @@ class Exchange:
                     closing = b"" if self.records is None else self.records.closing
                     await self.send({"type": "http.response.body", "body": closing})
         elif self.status == 0:
+            response = "websocket.http.response" if websocket else "http.response"
             await self.send(
                 {
-                    "type": "http.response.start",
+                    "type": f"{response}.start",
                     "status": 503,
                     "headers": [(b"retry-after", b"1"), (b"content-length", b"0")],
                 }
             )
-            await self.send({"type": "http.response.body", "body": b""})
+            await self.send({"type": f"{response}.body", "body": b""})
 
     def abort(self, reason: str) -> None:
         """Cancel the handler; ``reason`` reaches it as the cancellation's message."""

@@ -6,7 +6,6 @@ a request pays for.
 """
 
 import asyncio
-import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -67,10 +66,11 @@ class Traffic:
                 if not (exchange.cut or exchange.ended):
                     raise
             except Exception as error:
-                if not exchange.ended:
+                if not (exchange.ended or exchange.cut):
                     raise
-                # The handler did not expect its stream to end; the client saw it end well.
-                log.debug("stream handler interrupted", path=scope["path"], error=repr(error))
+                # The handler did not expect its end. The client of a stream saw it end well,
+                # and that a request was cut off is in the report.
+                log.debug("handler interrupted", path=scope["path"], error=repr(error))
             if exchange.ended or exchange.cut:
                 await exchange.finish()
         finally:
@@ -78,8 +78,7 @@ class Traffic:
             if self._lifecycle.draining:
                 self._count(exchange)
             if self.on_done is not None:
-                with contextlib.suppress(OSError):  # a full disk must not fail a request
-                    self.on_done(exchange, time.monotonic() - exchange.began)
+                self.on_done(exchange, time.monotonic() - exchange.began)
         # The task's context refers to the exchange and the exchange to the task: part
         # them, so that no request is left for the garbage collector. After an error the
         # server still logs its traceback, with the request's id.

@@ -2,23 +2,36 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Protocol
 
+from app.observability.logging import printable
 from app.observability.pipe import Pipe
+
+#: Longest User-Agent that is logged.
+LONGEST_AGENT = 256
 
 _quote = json.encoder.encode_basestring_ascii
 
 
 class Request(Protocol):
-    """What the access log reads of a finished request."""
+    """What the access log reads of a finished request, and of its ASGI scope.
 
+    The scope names the client as far as trusted proxies have told of it.
+    """
+
+    @property
+    def scope(self) -> MutableMapping[str, Any]: ...
     @property
     def method(self) -> str: ...
     @property
     def path(self) -> str: ...
     @property
-    def status(self) -> int: ...
+    def outcome(self) -> int: ...
+    @property
+    def sent(self) -> int: ...
+    @property
+    def ended_by(self) -> str: ...
     @property
     def request_id(self) -> str: ...
 
@@ -48,18 +61,30 @@ class AccessLog:
         self._stamp = ""
 
     def __call__(self, request: Request, seconds: float) -> None:
+        scope = request.scope
+        client = (scope.get("client") or ("",))[0]
         if self._as_json:
+            agent = b""
+            for name, value in scope["headers"]:
+                if name == b"user-agent":
+                    agent = value[:LONGEST_AGENT]
+                    break
+            ended_by = f'"ended_by": "{by}", ' if (by := request.ended_by) else ""
             line = (
                 f'{{"method": "{request.method}", "path": {_quote(request.path)}, '
-                f'"status": {request.status}, "seconds": {seconds:.6f}, '
+                f'"protocol": "HTTP/{scope["http_version"]}", '
+                f'"status": {request.outcome}, "bytes": {request.sent}, {ended_by}'
+                f'"seconds": {seconds:.6f}, "client": {_quote(client)}, '
+                f'"user_agent": {_quote(agent.decode("latin-1"))}, '
                 f'"request_id": "{request.request_id}", {self._identity}'
                 f'"phase": "{self._phase()}", "event": "request", "level": "info", '
                 f'"timestamp": "{self._now()}"}}\n'
             )
         else:
+            ended_by = f", ended by {by}" if (by := request.ended_by) else ""
             line = (
-                f"{self._now()} {request.status} {request.method} {request.path} "
-                f"{seconds * 1000:.1f} ms\n"
+                f"{self._now()} {request.outcome} {request.method} {printable(request.path)} "
+                f"{seconds * 1000:.1f} ms {request.sent} B {printable(client)}{ended_by}\n"
             )
         self._write(line)
 

@@ -2,11 +2,12 @@
 
 import logging
 import sys
+import traceback
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Literal, TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from app.observability.pipe import STDOUT, Pipe
 from app.observability.request_id import current_request
@@ -41,7 +42,10 @@ def configure(
     if is_json(form):
         renderer = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
-        renderer = [structlog.dev.ConsoleRenderer()]
+        renderer = [
+            _printable_values,
+            structlog.dev.ConsoleRenderer(exception_formatter=_traceback),
+        ]
     handler = logging.StreamHandler(STDOUT)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -65,6 +69,40 @@ def configure(
         cache_logger_on_first_use=True,
     )
     return STDOUT
+
+
+def printable(text: str) -> str:
+    """``text`` with escapes for what would break the line, move the cursor or hide text.
+
+    That is all that ``str.isprintable`` says no to: control characters, and those that
+    change the direction of text, among others.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
+def _printable_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Nothing that a client has sent forges a line on a terminal."""
+    return {
+        printable(key): value
+        if key == "exc_info"
+        else _indented(value)
+        if key in ("exception", "stack")
+        else printable(value if isinstance(value, str) else repr(value))
+        for key, value in event.items()
+    }
+
+
+def _indented(text: str) -> str:
+    """Lines of a traceback; an error's message may have more than one."""
+    return "\n".join(f"  {printable(line.expandtabs())}" for line in text.splitlines())
+
+
+def _traceback(out: TextIO, exc_info: ExcInfo) -> None:
+    out.write("\n" + _indented("".join(traceback.format_exception(*exc_info))))
 
 
 def is_json(form: Format) -> bool:
