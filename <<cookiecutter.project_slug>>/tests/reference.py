@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app import settings_table
+from app.lifecycle.exchange import CLIENT_GONE
 from app.lifecycle.exits import Exit
 from app.lifecycle.report import Report
+from app.observability.access import LONGEST_AGENT
+from app.observability.pipe import AT_EXIT, LIMIT
 from app.settings import variables
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -77,7 +80,7 @@ def request_fields() -> list[str]:
     """Those that no other line has."""
     common = {"event", "level", "timestamp", "phase"}
     source = (SOURCE / "observability" / "access.py").read_text("utf-8")
-    return [name for name in re.findall(r'"(\w+)": "?\{', source) if name not in common]
+    return [name for name in re.findall(r'"(\w+)": "?(?:HTTP/)?\{', source) if name not in common]
 
 
 def names(fields: list[str]) -> str:
@@ -156,6 +159,27 @@ On `/metrics` of the management port.
 One JSON object a line on standard output, or text in a terminal (`APP_LOG__FORMAT`). Every line has
 `event`, `level`, `timestamp` and `phase`, that of a request and what is logged on its behalf
 `request_id`, and each says whose it is where that is known: `pod`, `namespace`, `node`, `zone`.
+
+A thread writes the log: when standard output is blocked, as by a log driver that stalls, requests
+and the stop go on. Up to {LIMIT // 1024**2} MiB of lines wait; more are dropped, counted in
+`app_log_lines_dropped_total`, and said by `log lines dropped` once the output can be written again.
+When it cannot be written at all, as on a full disk, one line on standard error says so. The end of
+the process waits at most {AT_EXIT:g} s for lines that are not written yet. What the application
+itself prints is not part of this: `print` waits for whoever reads.
+
+The fields of `request`:
+
+- `client`: its address, as [trusted proxies](balancers.md) tell of it; empty on a Unix socket.
+- `status`: what the client got. A refused WebSocket has the status of its refusal, an accepted one
+  101. {CLIENT_GONE} means that the client went away before its response was complete.
+- `bytes`: the body that the application sent, without headers and transfer coding; of a WebSocket,
+  its messages.
+- `ended_by`: only where the handler did not end it itself. `client`: the client went away; for an
+  event stream or a WebSocket nothing unusual, so that its status stays as it was. `stop`: it was
+  ended or cut off because the service stops.
+- `user_agent`: at most {LONGEST_AGENT} characters of it.
+
+In a terminal, control characters and those that change the direction of text are shown as escapes.
 
 {events()}
 

@@ -102,7 +102,6 @@ def test_what_is_cut_off_is_named_without_a_traceback(serve: Start) -> None:
     assert {(line["status"], line["ended_by"]) for line in lines} == {(503, "stop")}
     assert len(service.report["requests_cut"]) == len(lines) == 3
     assert "Traceback" not in service.stdout + service.stderr
-    assert not [line for line in service.lines() if line.get("logger") == "uvicorn.error"]
 
 
 def test_on_a_terminal_no_client_forges_a_line(serve: Start) -> None:
