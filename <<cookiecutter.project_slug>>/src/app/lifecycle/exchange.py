@@ -98,28 +98,19 @@ class Exchange:
         cycle = self._cycle()
         return cycle is None or not cycle.disconnected
 
-    @property
-    def abandoned(self) -> bool:
-        """Whether the client went away before the end, known once the handler is done."""
-        if self.cut or self.ended or self._closed:
-            return False
+    def ending(self) -> tuple[int, str]:
+        """The status for the log, and who ended it before its handler did: client, stop or nobody.
+
+        To be asked when the handler is done. A client that leaves a stream is nothing
+        unusual; one that leaves before its response is complete is CLIENT_GONE.
+        """
+        status = self.status or 500  # where a handler answers nothing, the server does
+        if self.cut or self.ended:
+            return status, "stop"
         server = getattr(self._receive, "__self__", None)
-        return self._left or bool(getattr(server, "disconnected", False))
-
-    @property
-    def ended_by(self) -> str:
-        """Who ended it before its handler did: "client", "stop", or nobody."""
-        if self.abandoned:
-            return "client"
-        return "stop" if self.cut or self.ended else ""
-
-    @property
-    def outcome(self) -> int:
-        """The status for the log: what the client got, or would have if it had stayed."""
-        if self.abandoned and not self.stream:
-            return CLIENT_GONE
-        # Where a handler answers nothing, the server does.
-        return self.status or 500
+        if self._closed or not (self._left or getattr(server, "disconnected", False)):
+            return status, ""
+        return (status if self.stream else CLIENT_GONE), "client"
 
     def mark_as_stream(self) -> None:
         """Say in the scope that what this connection has not sent yet is not waited for."""

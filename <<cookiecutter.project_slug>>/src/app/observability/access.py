@@ -27,13 +27,10 @@ class Request(Protocol):
     @property
     def path(self) -> str: ...
     @property
-    def outcome(self) -> int: ...
-    @property
     def sent(self) -> int: ...
     @property
-    def ended_by(self) -> str: ...
-    @property
     def request_id(self) -> str: ...
+    def ending(self) -> tuple[int, str]: ...
 
 
 class AccessLog:
@@ -61,6 +58,9 @@ class AccessLog:
         self._stamp = ""
 
     def __call__(self, request: Request, seconds: float) -> None:
+        status, by = request.ending()
+        # The server sends no body to a HEAD, whatever the application has given it.
+        sent = 0 if request.method == "HEAD" else request.sent
         scope = request.scope
         client = (scope.get("client") or ("",))[0]
         if self._as_json:
@@ -69,11 +69,11 @@ class AccessLog:
                 if name == b"user-agent":
                     agent = value[:LONGEST_AGENT]
                     break
-            ended_by = f'"ended_by": "{by}", ' if (by := request.ended_by) else ""
+            ended_by = f'"ended_by": "{by}", ' if by else ""
             line = (
                 f'{{"method": "{request.method}", "path": {_quote(request.path)}, '
                 f'"protocol": "HTTP/{scope["http_version"]}", '
-                f'"status": {request.outcome}, "bytes": {request.sent}, {ended_by}'
+                f'"status": {status}, "bytes": {sent}, {ended_by}'
                 f'"seconds": {seconds:.6f}, "client": {_quote(client)}, '
                 f'"user_agent": {_quote(agent.decode("latin-1"))}, '
                 f'"request_id": "{request.request_id}", {self._identity}'
@@ -81,10 +81,10 @@ class AccessLog:
                 f'"timestamp": "{self._now()}"}}\n'
             )
         else:
-            ended_by = f", ended by {by}" if (by := request.ended_by) else ""
+            ended_by = f", ended by {by}" if by else ""
             line = (
-                f"{self._now()} {request.outcome} {request.method} {printable(request.path)} "
-                f"{seconds * 1000:.1f} ms {request.sent} B {printable(client)}{ended_by}\n"
+                f"{self._now()} {status} {request.method} {printable(request.path)} "
+                f"{seconds * 1000:.1f} ms {sent} B {printable(client)}{ended_by}\n"
             )
         self._write(line)
 
