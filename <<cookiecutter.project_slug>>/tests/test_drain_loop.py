@@ -1,6 +1,7 @@
 """The loop around the rule: it reacts to what happens and sleeps until the rule's next date."""
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Coroutine
@@ -33,8 +34,13 @@ class FakeGauge:
         self._changed.clear()
         return Evidence(began, last_arrival=self.last_arrival, in_flight=self.in_flight)
 
-    async def changed(self) -> None:
-        await self._changed.wait()
+    async def changed(self, timeout: float, *, idle: bool) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._changed.wait()
+
+    def wake(self) -> None:
+        self._changed.set()
 
 
 def in_loop(work: Coroutine[Any, Any, T]) -> T:

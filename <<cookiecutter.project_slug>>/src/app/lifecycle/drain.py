@@ -130,8 +130,16 @@ class Gauge(Protocol):
 
     def evidence(self, began: float) -> Evidence: ...
 
-    async def changed(self) -> None:
-        """Return at the next change since ``evidence`` was read."""
+    async def changed(self, timeout: float, *, idle: bool) -> None:
+        """Return at the next change since ``evidence`` was read, or after ``timeout`` seconds.
+
+        A new request is none: it only puts off a date, at which the loop looks anyway.
+        That nothing is in flight any more is one if ``idle``.
+        """
+        ...
+
+    def wake(self) -> None:
+        """Let ``changed`` return."""
         ...
 
 
@@ -150,16 +158,17 @@ async def drain(
     called when no new request is expected any more, perhaps more than once, with
     what that rests on. ``hurried`` ends the wait at once; so does the limit.
     """
-    while True:
-        evidence = gauge.evidence(began)
-        now = clock()
-        verdict = policy.decide(now, evidence)
-        if verdict.arrivals_over or hurried.is_set():
-            arrivals_over("hurried" if hurried.is_set() else verdict.decided_by)
-        if verdict.stop_listening or hurried.is_set():
-            return hurried.is_set() or now >= began + policy.limit
-        change = asyncio.create_task(gauge.changed())
-        try:
-            await hurried.or_done({change}, verdict.ask_again_at - now)
-        finally:
-            change.cancel()
+    hurry = asyncio.create_task(hurried.wait())
+    hurry.add_done_callback(lambda done: gauge.wake())
+    try:
+        while True:
+            evidence = gauge.evidence(began)
+            now = clock()
+            verdict = policy.decide(now, evidence)
+            if verdict.arrivals_over or hurried.is_set():
+                arrivals_over("hurried" if hurried.is_set() else verdict.decided_by)
+            if verdict.stop_listening or hurried.is_set():
+                return hurried.is_set() or now >= began + policy.limit
+            await gauge.changed(verdict.ask_again_at - now, idle=verdict.arrivals_over)
+    finally:
+        hurry.cancel()

@@ -22,6 +22,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 #: RFC 6455 and its registry of close codes: the service restarts, connect again.
 SERVICE_RESTART = 1012
 SWITCHING_PROTOCOLS = 101
+#: Headers of a request that has a body.
+BODY = frozenset((b"content-length", b"transfer-encoding"))
 #: What a WebSocket that is closed before it is accepted is answered.
 FORBIDDEN = 403
 #: nginx's number for a client that has closed the connection before its response was complete.
@@ -64,9 +66,18 @@ class Exchange:
     #: How a WebSocket ended: its client left, or its handler closed it.
     _left = _closed = False
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        lifecycle: Lifecycle,
+        on_stream: "Callable[[Exchange], None]",
+    ) -> None:
+        """``on_stream`` is called when this turns out to be a stream, and when that is complete."""
         self.scope = scope
         self.lifecycle = lifecycle
+        self._on_stream = on_stream
         self._receive = receive
         self._send = send
         self.began = time.monotonic()
@@ -124,7 +135,9 @@ class Exchange:
             self.sent += len(message.get("body", b""))
             if not message.get("more_body", False):
                 self.complete = True
-                if self.lifecycle.draining and not self._body_read:
+                if self.stream:
+                    self._on_stream(self)
+                if self.lifecycle.draining and not self._body_read and self._has_body():
                     return self._read_then_send(message)
             elif self.records is not None:
                 return self._send_records(message, self.records)
@@ -142,7 +155,8 @@ class Exchange:
         if type(headers) is not list:  # ASGI allows what can be read only once
             headers = message["headers"] = list(headers)
         if (stream := stream_in(headers)) is not None and not self.finite:
-            self.stream, self.records = True, stream.records()
+            self.records = stream.records()
+            self._becomes_stream()
         if self.lifecycle.draining:
             # A response whose headers are out already keeps its connection: the next
             # request on it is told.
@@ -183,7 +197,8 @@ class Exchange:
         """Take note of what goes to a WebSocket, or to a client that asked for one in vain."""
         match kind:
             case "websocket.accept":
-                self.status, self.stream = SWITCHING_PROTOCOLS, True
+                self.status = SWITCHING_PROTOCOLS
+                self._becomes_stream()
             case "websocket.send":
                 text = message.get("text") or ""
                 self.sent += len(message.get("bytes") or text.encode())
@@ -197,6 +212,10 @@ class Exchange:
                 self.sent += len(message.get("body", b""))
                 self.complete = not message.get("more_body", False)
 
+    def _becomes_stream(self) -> None:
+        self.stream = True
+        self._on_stream(self)
+
     async def _read_then_send(self, message: Message) -> None:
         """Read what the handler left of the request, then complete the response.
 
@@ -208,6 +227,10 @@ class Exchange:
                 while not (self._body_read or self.ended or self._awaits_go_ahead()):
                     await self.receive()
         await self._send(message)
+
+    def _has_body(self) -> bool:
+        """Whether the request has one (RFC 9112, section 6.3)."""
+        return any(name in BODY for name, _ in self.scope["headers"])
 
     def _awaits_go_ahead(self) -> bool:
         """Whether the client sends its body only when told to; now it never will be."""

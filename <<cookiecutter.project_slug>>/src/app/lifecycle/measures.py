@@ -41,12 +41,12 @@ def measures(
         _gauge(
             "app_requests_in_flight",
             "Requests that are not done, their background work included; no streams.",
-            len(traffic.in_flight()),
+            traffic.in_flight,
         ),
         _gauge(
             "app_streams_open",
             "Streams of events or records and WebSockets that have not ended.",
-            len(traffic.streams()),
+            len(traffic.open_streams),
         ),
         _gauge(
             "app_connections_open",

@@ -40,6 +40,9 @@ class Connections(ServerState):
         self.limit = limit
         #: Connections that were closed at once: the limit was reached.
         self.refused = 0
+        #: From the first question on: those that had not sent a request when they were last
+        #: looked at, the newest last. A service that nobody asks keeps no such list.
+        self._silent: dict[Connection, None] | None = None
         self.lost = asyncio.Event()
 
     def refuse(self) -> None:
@@ -52,6 +55,34 @@ class Connections(ServerState):
         while self.connections:
             self.lost.clear()
             await self.lost.wait()
+
+    def made(self, connection: "Connection") -> None:
+        """Count a new connection."""
+        self.accepted += 1
+        if self._silent is not None:
+            self._silent[connection] = None
+
+    def gone(self, connection: "Connection") -> None:
+        """Forget a connection that is closed."""
+        if self._silent is not None:
+            self._silent.pop(connection, None)
+        self.lost.set()
+
+    def newest_silent(self) -> float:
+        """When the newest connection was opened that has not sent a request yet.
+
+        Its request may be on the way: it counts as an arrival. -inf if there is none.
+        Only the first call looks through all connections.
+        """
+        if self._silent is None:
+            found = [c for c in self.connections if isinstance(c, Connection) and c.silent()]
+            self._silent = dict.fromkeys(sorted(found, key=lambda one: one.opened))
+        while self._silent:
+            newest = next(reversed(self._silent))
+            if newest in self.connections and newest.silent():
+                return newest.opened
+            del self._silent[newest]
+        return -math.inf
 
 
 class Connection(HttpToolsProtocol):
@@ -69,7 +100,7 @@ class Connection(HttpToolsProtocol):
             return
         super().connection_made(transport)
         self.opened = time.monotonic()
-        state.accepted += 1
+        state.made(self)
 
     def silent(self) -> bool:
         """Whether no request has come in on it so far."""
@@ -84,7 +115,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         if isinstance(self.server_state, Connections):
-            self.server_state.lost.set()
+            self.server_state.gone(self)
 
 
 class HttpServer:
@@ -139,18 +170,6 @@ class HttpServer:
         while True:
             await self._server.on_tick(0)
             await asyncio.sleep(1)
-
-    def newest_silent(self) -> float:
-        """When the newest connection was opened that has not sent a request yet.
-
-        Its request may be on the way: it counts as an arrival. -inf if there is none.
-        """
-        silent = [
-            connection.opened
-            for connection in self.connections.connections
-            if isinstance(connection, Connection) and connection.silent()
-        ]
-        return max(silent, default=-math.inf)
 
     def flushing(self) -> int:
         """How many connections have not yet sent out everything that was answered."""

@@ -87,7 +87,7 @@ class Stop:
         endings: list[asyncio.Task[None]] = []
 
         def arrivals_over(decided_by: str) -> None:
-            streams = self.traffic.streams()
+            streams = self.traffic.open_streams
             if not endings:
                 text = f"arrivals are over ({decided_by}); {len(streams)} streams to end"
                 self.journal.note(text, decided_by=decided_by)
@@ -112,7 +112,7 @@ class Stop:
             await asyncio.sleep(LAST_LOOK)
             # While the streams ended somebody may have come who had not heard of the stop.
             verdict = policy.decide(time.monotonic(), gauge.evidence(began))
-            fresh = any(not stream.ended for stream in self.traffic.streams())
+            fresh = any(not stream.ended for stream in self.traffic.open_streams)
             if cut_short or (verdict.stop_listening and not fresh):
                 break
         if watch is not None:
@@ -133,7 +133,7 @@ class Stop:
                 await asyncio.Event().wait()
         for ending in endings:
             ending.cancel()
-        unended = [stream.end() for stream in self.traffic.streams() if not stream.ended]
+        unended = [stream.end() for stream in self.traffic.open_streams if not stream.ended]
         if unended:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(clean_up(0)):

@@ -7,6 +7,7 @@ pods that remain.
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import Counter
@@ -92,22 +93,36 @@ async def end_streams(traffic: Traffic, *, spread: float, hurried: Latch) -> Non
 
     The i-th of n gets its turn at ``spread * i / n``: one alone need not wait.
     """
-    deadline = time.monotonic() + spread + 2 * FAREWELL
-    ends: dict[Exchange, asyncio.Task[None]] = {}
-    while time.monotonic() < deadline:
-        fresh = [stream for stream in traffic.streams() if stream not in ends]
+    ends: set[asyncio.Task[None]] = set()
+    of_records: list[Exchange] = []
+    over = asyncio.Event()
+
+    def ended(end: "asyncio.Task[None]") -> None:
+        ends.discard(end)
         if not ends:
-            random.shuffle(fresh)
-            turns = [spread * i / len(fresh) for i in range(len(fresh))]
-        else:  # came while the others were ended
-            turns = [random.uniform(0, FAREWELL) for _ in fresh]
-        for stream, delay in zip(fresh, turns, strict=True):
-            ends[stream] = asyncio.create_task(_end(stream, delay, hurried))
-        under_way = [task for task in ends.values() if not task.done()]
-        if not under_way:
-            break
-        await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-    _name_early_ends(ends)
+            over.set()
+
+    def end_in(delay: float, stream: Exchange) -> None:
+        end = asyncio.create_task(_end(stream, delay, hurried))
+        ends.add(end)
+        if stream.records:
+            of_records.append(stream)
+        end.add_done_callback(ended)
+
+    streams = list(traffic.open_streams)
+    random.shuffle(streams)
+    for i, stream in enumerate(streams):
+        end_in(spread * i / len(streams), stream)
+    if not ends:
+        return
+    traffic.on_late_stream = lambda stream: end_in(random.uniform(0, FAREWELL), stream)
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(spread + 2 * FAREWELL):
+                await over.wait()
+    finally:
+        traffic.on_late_stream = None
+        _name_early_ends(of_records)
 
 
 def _name_early_ends(streams: Iterable[Exchange]) -> None:

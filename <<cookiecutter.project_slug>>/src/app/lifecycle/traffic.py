@@ -2,7 +2,8 @@
 
 A pure ASGI wrapper around the whole application. In a healthy service it keeps
 a set of the exchanges under way and notes when the last one began; that is all
-a request pays for.
+a request pays for. How many there are of each kind is known at any time without
+looking through them.
 """
 
 import asyncio
@@ -40,8 +41,12 @@ class Traffic:
         self._aside = dict(aside or {})
         self.on_done = on_done
         self.exchanges: set[Exchange] = set()
-        #: Set whenever an exchange ends during a stop.
-        self.changed = asyncio.Event()
+        #: Those of them whose clients have not seen the end of their stream.
+        self.open_streams: set[Exchange] = set()
+        #: Called during a stop when the last request in flight is done.
+        self.on_idle: Callable[[], object] = lambda: None
+        #: Called during a stop with each stream that begins.
+        self.on_late_stream: Callable[[Exchange], object] | None = None
         #: Monotonic time at which the last new request began.
         self.last_request = -math.inf
         self.requests_served = 0
@@ -55,7 +60,7 @@ class Traffic:
         if aside is not None and scope["type"] == "http":
             return await aside(scope, receive, send)
 
-        exchange = Exchange(scope, receive, send, self._lifecycle)
+        exchange = Exchange(scope, receive, send, self._lifecycle, self._on_stream)
         token = current_request.set(exchange)
         self.last_request = exchange.began
         self.exchanges.add(exchange)
@@ -75,6 +80,7 @@ class Traffic:
                 await exchange.finish()
         finally:
             self.exchanges.discard(exchange)
+            self.open_streams.discard(exchange)
             if self._lifecycle.draining:
                 self._count(exchange)
             if self.on_done is not None:
@@ -85,13 +91,10 @@ class Traffic:
         current_request.reset(token)
         return None
 
-    def streams(self) -> list[Exchange]:
-        """Streams whose clients have not seen the end of them."""
-        return [e for e in list(self.exchanges) if e.stream and not e.complete]
-
-    def in_flight(self) -> list[Exchange]:
-        """Requests that are not done, their background work included; no streams."""
-        return [e for e in list(self.exchanges) if e.complete or not e.stream]
+    @property
+    def in_flight(self) -> int:
+        """How many requests are not done, their background work included; no streams."""
+        return len(self.exchanges) - len(self.open_streams)
 
     async def cut(self, reason: str, timeout: float) -> list[Exchange]:
         """Cancel what is still under way; return what ignored that for ``timeout`` seconds."""
@@ -110,4 +113,16 @@ class Traffic:
             self.streams_ended += 1
         else:
             self.requests_served += 1
-        self.changed.set()
+        if not self.in_flight:
+            self.on_idle()
+
+    def _on_stream(self, exchange: Exchange) -> None:
+        if exchange.complete:  # what is left of it is its background work
+            self.open_streams.discard(exchange)
+            return
+        self.open_streams.add(exchange)
+        if self._lifecycle.draining:
+            if self.on_late_stream is not None:
+                self.on_late_stream(exchange)
+            if not self.in_flight:
+                self.on_idle()
