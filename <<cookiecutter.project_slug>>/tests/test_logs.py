@@ -82,6 +82,16 @@ def test_the_servers_errors_come_the_same_way(serve: Start) -> None:
     assert service.stderr == ""
 
 
+def test_errors_that_nobody_can_catch_come_the_same_way(serve: Start) -> None:
+    service = serve("outcomes")
+    assert service.get("/fails-elsewhere").status == 200
+    failed = service.logged("thread failed", thread="forgotten")
+    assert "LookupError: lost in a thread" in failed["exception"]
+    ignored = service.logged("error in a finalizer", where="Unclosable.__del__")
+    assert "LookupError: lost in a finalizer" in ignored["exception"]
+    assert service.stderr == ""
+
+
 def test_a_bad_request_line_is_no_crash(serve: Start) -> None:
     service = serve()
     with service.connect() as connection:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import sys
+import threading
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -49,6 +50,25 @@ async def tells(text: str) -> str:
     except LookupError:
         log.exception("failed")
     return "told"
+
+
+class Unclosable:
+    def __del__(self) -> None:
+        raise LookupError("lost in a finalizer")
+
+
+@app.get("/fails-elsewhere")
+async def fails_elsewhere() -> str:
+    """Raises in a thread and in a finalizer, where nobody can catch it."""
+
+    def fail() -> None:
+        raise LookupError("lost in a thread")
+
+    thread = threading.Thread(target=fail, name="forgotten")
+    thread.start()
+    thread.join()
+    Unclosable()
+    return "failed"
 
 
 @app.get("/events")

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Literal, TextIO
@@ -12,6 +13,8 @@ from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 from app.observability.pipe import STDOUT, Pipe
 from app.observability.request_id import current_request
 
+log = structlog.get_logger(__name__)
+
 Format = Literal["auto", "json", "console"]
 
 
@@ -20,8 +23,9 @@ def configure(
 ) -> Pipe:
     """Route structlog, the standard library's loggers and warnings to stdout; return its pipe.
 
-    ``form`` "auto" means console on a terminal, JSON elsewhere. ``context`` is
-    asked for fields that every line carries.
+    So go errors that nobody catches in threads and finalizers: standard error may be
+    blocked as well. ``form`` "auto" means console on a terminal, JSON elsewhere.
+    ``context`` is asked for fields that every line carries.
     """
 
     def add_context(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -55,6 +59,8 @@ def configure(
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     logging.captureWarnings(True)
+    threading.excepthook = _thread_failed
+    sys.unraisablehook = _error_ignored
     # uvicorn tells of each server it starts and of each WebSocket; the phases say it once.
     if level != "debug":
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
@@ -69,6 +75,19 @@ def configure(
         cache_logger_on_first_use=True,
     )
     return STDOUT
+
+
+def _thread_failed(failed: threading.ExceptHookArgs) -> None:
+    error = failed.exc_value
+    if error is not None and not isinstance(error, SystemExit):
+        name = failed.thread.name if failed.thread is not None else ""
+        log.error("thread failed", thread=name, exc_info=error)
+
+
+def _error_ignored(ignored: "sys.UnraisableHookArgs") -> None:
+    # What failed is told by its name: the object itself may be half gone.
+    where = getattr(ignored.object, "__qualname__", type(ignored.object).__name__)
+    log.error("error in a finalizer", where=where, exc_info=ignored.exc_value)
 
 
 def printable(text: str) -> str:
