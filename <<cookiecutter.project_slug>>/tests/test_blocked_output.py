@@ -83,6 +83,13 @@ def test_a_stop_goes_its_way_while_nobody_reads_the_log(serve: Start, blocked: B
     assert service.ended() == 0, "the watchdog would have ended it with 1"
 
 
+def test_what_was_printed_does_not_keep_it_either(serve: Start, blocked: Blocked) -> None:
+    service = serve("outcomes", stdout=blocked.writer, PYTHONUNBUFFERED="")
+    assert service.get("/prints").status == 200
+    service.signal()
+    assert service.ended() == 0, "the interpreter would have waited for ever"
+
+
 def test_the_third_signal_ends_it_while_nobody_reads_the_log(
     serve: Start, blocked: Blocked
 ) -> None:

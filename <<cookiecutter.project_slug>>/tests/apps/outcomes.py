@@ -52,6 +52,13 @@ async def tells(text: str) -> str:
     return "told"
 
 
+@app.get("/prints")
+async def prints() -> str:
+    """Leaves a line in the buffer of ``sys.stdout``."""
+    print("printed")
+    return "printed"
+
+
 class Unclosable:
     def __del__(self) -> None:
         raise LookupError("lost in a finalizer")

@@ -31,7 +31,7 @@ from app.lifecycle.tasks import Tasks
 from app.lifecycle.traffic import Traffic
 from app.lifecycle.watchdog import MARGIN, Watchdog, busy_threads, deaf_tasks
 from app.observability.metrics import MEDIA_TYPE, exposition
-from app.observability.pipe import STDOUT
+from app.observability.pipe import STDOUT, flush_prints
 
 log = structlog.get_logger(__name__)
 
@@ -73,7 +73,7 @@ class Service:
         self._options = options
         #: What every log line carries.
         self.identity = options.identity.fields()
-        self.lifecycle = Lifecycle(options.times.grace)
+        self.lifecycle = Lifecycle(options.times.grace, limit=options.times.limit)
         self.components = Components(components)
         self.components.on_death = self.lifecycle.drain
         self.tasks = Tasks(self.lifecycle)
@@ -105,7 +105,8 @@ class Service:
 
         ``early`` is the management port, if it listens already (see ``ports``).
 
-        Does not return at all while a thread or task is stuck: the process ends.
+        Does not return at all while a thread, a task or standard output is stuck: the
+        process ends.
         """
         signals.deliver_to(self.lifecycle)
         try:
@@ -123,8 +124,8 @@ class Service:
         watchdog = Watchdog(self.lifecycle)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             code = runner.run(self._live(signals, server, management, watchdog))
-            if busy_threads() or deaf_tasks(runner.get_loop()):
-                sys.stdout.flush()
+            printed = flush_prints(time_to_write(self.lifecycle))
+            if not printed or busy_threads() or deaf_tasks(runner.get_loop()):
                 os._exit(code)
         watchdog.stop()
         return code

@@ -11,6 +11,7 @@ import contextlib
 import os
 import queue
 import select
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -227,6 +228,24 @@ def _chunks(lines: list[str]) -> Iterator[tuple[list[str], int]]:
             chunk, size = [], 0
     if chunk:
         yield chunk, size
+
+
+def flush_prints(timeout: float) -> bool:
+    """Write what ``print`` has left in the buffer; False when it fails or takes longer.
+
+    The interpreter would wait for that while it ends, for ever if nobody reads.
+    """
+    done = threading.Event()
+
+    def flush() -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            done.set()
+
+    thread = threading.Thread(target=flush, name="flush", daemon=True)
+    thread.start()
+    thread.join(timeout)
+    return done.is_set()
 
 
 #: Where the service logs to.
