@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from fastapi import BackgroundTasks, FastAPI
 from starlette.responses import StreamingResponse
 
+from app.lifecycle.streams import current_draining
 from tests.apps.runner import run
 
 app = FastAPI()
@@ -19,6 +20,17 @@ go_on = asyncio.Event()
 async def slow(seconds: float) -> str:
     await asyncio.sleep(seconds)
     return "slow"
+
+
+@app.get("/until_cut")
+async def until_cut(leave: float) -> float:
+    """Works until only this much time is left; the seconds that were."""
+    draining = current_draining()
+    for _ in range(10_000):
+        if draining.remaining() < leave:
+            break
+        await asyncio.sleep(0.05)
+    return draining.remaining()
 
 
 @app.get("/thread")

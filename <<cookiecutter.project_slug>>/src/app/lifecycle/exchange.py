@@ -53,6 +53,8 @@ class Exchange:
     sent = 0
     #: Cut off: cancelled before it was done.
     cut = False
+    #: Came when nothing was served any more.
+    refused = False
     #: A stream that was ended from this side, and whether its handler has heard of it.
     ended = False
     told = False
@@ -298,15 +300,14 @@ class Exchange:
                     closing = b"" if self.records is None else self.records.closing
                     await self.send({"type": "http.response.body", "body": closing})
         elif self.status == 0:
-            response = "websocket.http.response" if websocket else "http.response"
-            await self.send(
-                {
-                    "type": f"{response}.start",
-                    "status": 503,
-                    "headers": [(b"retry-after", b"1"), (b"content-length", b"0")],
-                }
-            )
-            await self.send({"type": f"{response}.body", "body": b""})
+            await self.decline()
+
+    async def decline(self) -> None:
+        """Answer 503, after which the client asks another pod."""
+        kind = "websocket.http" if self.scope["type"] == "websocket" else "http"
+        headers = [(b"retry-after", b"1"), (b"content-length", b"0"), (b"connection", b"close")]
+        await self.send({"type": f"{kind}.response.start", "status": 503, "headers": headers})
+        await self.send({"type": f"{kind}.response.body", "body": b""})
 
     def abort(self, reason: str) -> None:
         """Cancel the handler; ``reason`` reaches it as the cancellation's message."""

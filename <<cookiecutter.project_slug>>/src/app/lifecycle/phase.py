@@ -24,6 +24,9 @@ MARGIN = 1.0
 #: period: ``minimumGracePeriodInSeconds`` of ``pkg/kubelet/kuberuntime``.
 AFTER_HOOK = 2.0
 
+#: Part of a grace period found to be shorter in which streams and requests may end.
+LAST_CHANCE = 0.25
+
 
 class Phase(enum.IntEnum):
     """Phases in the order of a life; a service only ever moves forward."""
@@ -44,17 +47,24 @@ class Lifecycle:
     """Phase, reason and deadline of this process.
 
     ``grace`` is the number of seconds the platform gives between the request to
-    stop and SIGKILL (``terminationGracePeriodSeconds``). ``clock`` is monotonic,
-    in seconds.
+    stop and SIGKILL (``terminationGracePeriodSeconds``), ``limit`` that after which
+    a drain cuts off what is in flight. ``clock`` is monotonic, in seconds.
 
     Thread-safe. Do not call the methods that advance it from a Python signal
     handler: it runs between two bytecodes of the main thread, which may hold the
     lock (see ``signals``).
     """
 
-    def __init__(self, grace: float = 30.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        grace: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        limit: float = math.inf,
+    ) -> None:
         self._clock = clock
         self._grace = grace
+        self._limit = min(limit, grace)
         self._lock = threading.Lock()
         self._reached = {phase: Latch() for phase in Phase}
         self._reached[Phase.STARTING].set()
@@ -62,6 +72,8 @@ class Lifecycle:
         self.phase = Phase.STARTING
         self.reason = "process started"
         self.deadline = math.inf
+        #: When requests in flight are cut off.
+        self.cut_at = math.inf
         #: When the watchdog acts.
         self.last_call = math.inf
         #: The grace period in seconds that was found to be shorter; 0 if none was.
@@ -80,6 +92,10 @@ class Lifecycle:
     def remaining(self) -> float:
         """Seconds until the grace period ends; infinite while no stop is under way."""
         return max(0.0, self.deadline - self._clock())
+
+    def until_cut(self) -> float:
+        """Seconds until requests in flight are cut off; infinite while no stop is under way."""
+        return max(0.0, self.cut_at - self._clock())
 
     def elapsed(self) -> float:
         """Seconds since the stop was asked for; 0 while none is under way."""
@@ -100,6 +116,7 @@ class Lifecycle:
             self.entered[phase] = now
             if phase >= Phase.DRAINING and math.isinf(self.deadline):
                 self._end_in(self._grace)
+                self.cut_at = now + self._limit
             if phase <= Phase.DRAINING:
                 self.reason = reason
             self.phase = phase
@@ -137,6 +154,7 @@ class Lifecycle:
             if not self.draining or self._clock() + seconds >= self.deadline:
                 return
             self._end_in(seconds)
+            self.cut_at = min(self.cut_at, self._clock() + seconds * LAST_CHANCE)
             self.found_grace = self.elapsed() + seconds
         self.on_shortened()
         self.shortened.set()
@@ -149,6 +167,8 @@ class Lifecycle:
         """End every wait of the stop under way; what is not done then is cut."""
         if not self.hurried.is_set():
             log.warning("hurry", reason=reason)
+            if not self.shortened.is_set():
+                self.cut_at = min(self.cut_at, self._clock())
             self.hurried.set()
 
     def _end_in(self, seconds: float) -> None:

@@ -66,6 +66,8 @@ class Report:
     #: Requests that ended, and connections that were accepted, while draining.
     requests_served: int
     connections_served: int
+    #: Requests that came too late and got 503.
+    requests_refused: int
     streams_ended: int
     tasks_finished: int
     tasks_cut: list[str]

@@ -193,10 +193,14 @@ class HttpServer:
             listener.close()
         self._socket.close()
 
-    async def close_connections(self, flush: float = FLUSH) -> int:
-        """Close them all; what still sends gets ``flush`` seconds. Return how many it cut off."""
+    def close_idle(self) -> None:
+        """Close what waits for a request; what is being answered closes after its answer."""
         for connection in list(self.connections.connections):
             connection.shutdown()
+
+    async def close_connections(self, flush: float = FLUSH) -> int:
+        """Close them all; what still sends gets ``flush`` seconds. Return how many it cut off."""
+        self.close_idle()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(flush):
                 await self.connections.all_lost()

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from app.lifecycle import children
-from app.lifecycle.budget import AT_LEAST, Budget, clean_up
+from app.lifecycle.budget import AT_LEAST, SHARES, Budget, clean_up
 from app.lifecycle.checks import Checks
 from app.lifecycle.components import Components
 from app.lifecycle.drain import DrainPolicy, Rotation, drain
 from app.lifecycle.exits import Exit
 from app.lifecycle.gauge import TrafficGauge
 from app.lifecycle.identity import Cluster, Identity
-from app.lifecycle.phase import Lifecycle, Phase
+from app.lifecycle.phase import LAST_CHANCE, Lifecycle, Phase
 from app.lifecycle.report import Journal, Report, seconds_per_phase, time_to_write
 from app.lifecycle.server import FLUSH, HttpServer
 from app.lifecycle.streams import FAREWELL, end_streams
@@ -33,8 +33,10 @@ log = structlog.get_logger(__name__)
 
 #: Seconds that cancelled handlers get to clean up.
 CLEAN_UP = 1.0
-#: Part of a grace period found to be shorter in which streams and requests may end.
-LAST_CHANCE = 0.25
+#: Part of the time for requests in a stop in which, at the limit, they may end by themselves.
+LAST_MOMENT = 1 / 3
+#: Part of that moment after which connections are closed that wait for a request.
+IDLE = 0.5
 #: Seconds after a look at a quiet service in which bytes that have already arrived are read.
 LAST_LOOK = 0.01
 
@@ -74,6 +76,8 @@ class Stop:
     _connections_before: int = 0
     _decided_by: str = ""
     _budget: Budget | None = None
+    #: Seconds of the stop's time that requests have used already.
+    _moment: float = 0.0
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
     async def drain(self) -> None:
@@ -115,6 +119,8 @@ class Stop:
             fresh = any(not stream.ended for stream in self.traffic.open_streams)
             if cut_short or (verdict.stop_listening and not fresh):
                 break
+        if cut_short and not lifecycle.hurried.is_set():
+            await self._last_moment(gauge)
         if watch is not None:
             watch.end()
         left = [*self.traffic.requests_cut, *(e.name for e in self.traffic.exchanges)]
@@ -138,6 +144,29 @@ class Stop:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(clean_up(0)):
                     await asyncio.gather(*unended)
+
+    async def _last_moment(self, gauge: TrafficGauge) -> None:
+        """At the limit: nothing new is served, and what is in flight may end.
+
+        For a part of the stop's own time. What comes late, on a connection that is open
+        already, gets 503; those that nothing comes on are closed before the end.
+        """
+        moment = self.times.stop * SHARES["requests"] * LAST_MOMENT
+        began = time.monotonic()
+        self.server.close_listener()
+        self.traffic.refuse()
+        self.journal.note(f"the limit is reached: what is in flight may end within {moment:.1f} s")
+        for part in (IDLE, 1.0):
+            end = began + moment * part
+            # At least the requests that are on their way are answered.
+            while (now := time.monotonic()) < min(end, began + AT_LEAST) or (
+                now < end and gauge.evidence(began).in_flight
+            ):
+                await gauge.changed(min(end - now, AT_LEAST), idle=True)
+                if self.lifecycle.hurried.is_set():
+                    break
+            self.server.close_idle()
+        self._moment = time.monotonic() - began
 
     def _watch_endpoint(self, gauge: TrafficGauge) -> "RotationWatch | None":
         """Find out where this pod's endpoint stands, if there is somewhere to ask."""
@@ -167,10 +196,11 @@ class Stop:
         """STOPPING: close the listener, then all else in order, each within its budget."""
         lifecycle = self.lifecycle
         lifecycle.advance(Phase.STOPPING, lifecycle.reason)
-        self._budget = budget = Budget(lifecycle, self.times.stop)
+        self._budget = budget = Budget(lifecycle, self.times.stop - self._moment)
         self.checks.stop()
 
         self.server.close_listener()
+        self.traffic.refuse()
         with budget.step("requests") as seconds:
             patience = min(CLEAN_UP, max(AT_LEAST, seconds - FLUSH))
             stuck = await self.traffic.cut(lifecycle.reason, patience)
@@ -233,6 +263,7 @@ class Stop:
             components=dict(self.components.seconds),
             requests_served=self.traffic.requests_served,
             connections_served=accepted,
+            requests_refused=self.traffic.requests_refused,
             streams_ended=self.traffic.streams_ended,
             tasks_finished=self.tasks.finished,
             tasks_cut=list(self.tasks.cut),

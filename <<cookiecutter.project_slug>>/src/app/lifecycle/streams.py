@@ -49,8 +49,8 @@ class Draining:
         return self._lifecycle.draining
 
     def remaining(self) -> float:
-        """Seconds until the grace period ends; infinite while no stop is under way."""
-        return self._lifecycle.remaining()
+        """Seconds until this request is cut off; infinite while no stop is under way."""
+        return self._lifecycle.until_cut()
 
     async def begun(self) -> None:
         """Return as soon as a stop is under way. Readiness is false by then, but

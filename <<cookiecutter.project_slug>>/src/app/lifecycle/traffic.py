@@ -50,6 +50,8 @@ class Traffic:
         #: Monotonic time at which the last new request began.
         self.last_request = -math.inf
         self.requests_served = 0
+        #: Those that were answered 503 because they came after ``refuse``.
+        self.requests_refused = 0
         self.streams_ended = 0
         self.requests_cut: list[str] = []
 
@@ -96,6 +98,10 @@ class Traffic:
         """How many requests are not done, their background work included; no streams."""
         return len(self.exchanges) - len(self.open_streams)
 
+    def refuse(self) -> None:
+        """From now on new requests get 503."""
+        self._app = _decline
+
     async def cut(self, reason: str, timeout: float) -> list[Exchange]:
         """Cancel what is still under way; return what ignored that for ``timeout`` seconds."""
         aborted = list(self.exchanges)
@@ -109,6 +115,8 @@ class Traffic:
     def _count(self, exchange: Exchange) -> None:
         if exchange.cut:
             self.requests_cut.append(exchange.name)
+        elif exchange.refused:
+            self.requests_refused += 1
         elif exchange.stream:
             self.streams_ended += 1
         else:
@@ -126,3 +134,10 @@ class Traffic:
                 self.on_late_stream(exchange)
             if not self.in_flight:
                 self.on_idle()
+
+
+async def _decline(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    exchange = current_request.get()
+    assert isinstance(exchange, Exchange)  # noqa: S101
+    exchange.refused = True
+    await exchange.decline()
