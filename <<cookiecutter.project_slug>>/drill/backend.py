@@ -85,6 +85,10 @@ class Cluster(Protocol):
         """SIGKILL to its container, with no warning to anybody."""
         ...
 
+    async def delete(self, pod: PodRecord, grace: float) -> None:
+        """`kubectl delete pod --grace-period`: ``grace`` seconds instead of the pod's own."""
+        ...
+
     async def evict(self, pod: PodRecord) -> None:
         """The kubelet ends it for want of memory or before a shutdown: nobody deletes it."""
         ...

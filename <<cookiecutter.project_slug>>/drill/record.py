@@ -48,3 +48,5 @@ class PodRecord:
     exit_code: int | None = None
     pre_stop_code: int | None = None
     restarts: int = 0
+    #: The grace period in seconds that its deletion gave it; None for the pod's own.
+    grace: float | None = None

@@ -5,7 +5,7 @@ import asyncio
 from drill.cluster import crash, draining
 from drill.cluster.api import MERGE, ApiError
 from drill.cluster.scene import Scene
-from drill.cluster.sightings import ready, running
+from drill.cluster.sightings import deleted, ready, running
 from drill.errors import DrillError
 from drill.record import PodRecord
 
@@ -27,6 +27,17 @@ async def kill(scene: Scene, pod: PodRecord) -> None:
     ended = max(e.at for e in scene.timeline.events if (e.pod, e.what) == (pod.name, "exited"))
     killed = min(scene.timeline.of(wall), ended - KILLED_SECONDS)
     scene.timeline.place(killed, "SIGKILL", pod.name, "crash")
+
+
+async def delete(scene: Scene, pod: PodRecord, grace: float) -> None:
+    """Returns when the watch shows it: until then the pod would seem to be well."""
+    await scene.resources.remove(scene.path("pods", pod.name), grace)
+
+    def told() -> bool:
+        found = scene.tracker.pods.present.get(pod.name)
+        return found is None or deleted(found)
+
+    await scene.until(told, f"the deletion of {pod.name} was not noticed")
 
 
 async def evict(scene: Scene, pod: PodRecord) -> None:

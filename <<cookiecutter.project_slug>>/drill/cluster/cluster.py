@@ -111,6 +111,9 @@ class KubernetesCluster:
     async def crash(self, pod: PodRecord) -> None:
         await acts.kill(self._scene, pod)
 
+    async def delete(self, pod: PodRecord, grace: float) -> None:
+        await acts.delete(self._scene, pod, grace)
+
     async def evict(self, pod: PodRecord) -> None:
         await acts.evict(self._scene, pod)
 

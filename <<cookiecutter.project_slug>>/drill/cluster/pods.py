@@ -108,6 +108,8 @@ class Pods:
                 continue
             if what == "exited":
                 record.exit_code = int(detail.removeprefix("code ").partition(",")[0])
+            elif what == "deleted":  # the kubelet deletes it once more at its end, with 0
+                record.grace = pod["metadata"].get("deletionGracePeriodSeconds")
             elif what == "restarting":
                 record.restarts += 1
             elif what == "started" and what not in told:

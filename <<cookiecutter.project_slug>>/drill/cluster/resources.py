@@ -58,10 +58,16 @@ class Resources:
             return False
         return True
 
-    async def remove(self, path: str) -> None:
-        """Does not wait for what takes its time; what is gone already is well."""
+    async def remove(self, path: str, grace: float | None = None) -> None:
+        """Does not wait for what takes its time; what is gone already is well.
+
+        ``grace`` is in whole seconds, for a pod that is not to have its own grace period.
+        """
+        query = {"propagationPolicy": "Background"}
+        if grace is not None:
+            query["gracePeriodSeconds"] = f"{grace:.0f}"
         try:
-            await self._api.repeat("DELETE", path, query={"propagationPolicy": "Background"})
+            await self._api.repeat("DELETE", path, query=query)
         except ApiError as error:
             if error.status != 404:
                 raise

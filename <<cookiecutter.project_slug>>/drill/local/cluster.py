@@ -113,6 +113,9 @@ class LocalCluster:
     async def crash(self, pod: PodRecord) -> None:
         await self._pod(pod).crash()
 
+    async def delete(self, pod: PodRecord, grace: float) -> None:
+        self._pod(pod).delete(grace)
+
     async def evict(self, pod: PodRecord) -> None:
         self._pod(pod).evict()
 

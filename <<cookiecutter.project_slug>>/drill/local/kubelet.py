@@ -95,11 +95,15 @@ class Pod:
         self._timeline.mark("gone", record.name, quiet=True)
         self._changed()
 
-    def delete(self) -> None:
-        """What the API does with a deletion; the kubelet stops the container from now on."""
+    def delete(self, grace: float | None = None) -> None:
+        """What the API does with a deletion; the kubelet stops the container from now on.
+
+        ``grace`` is in seconds; without it the pod has its own grace period.
+        """
         if self.deleted or self.gone.is_set():
             return
         self.deleted = True
+        self.record.grace = grace
         self._timeline.mark("deleted", self.record.name)
         if endpoint := self._table.current.get(self.record.name):
             self._table.publish(replace(endpoint, terminating=True))
@@ -174,6 +178,7 @@ class Pod:
         why, grace = "", container.template.grace
         if self.stopping.is_set():
             prober.stop_all_but_readiness()
+            grace = grace if self.record.grace is None else self.record.grace
         else:
             name, probe = self._failed.result()
             why, grace = f"its {name} probe failed", grace if probe.grace is None else probe.grace

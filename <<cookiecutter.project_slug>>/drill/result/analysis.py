@@ -1,7 +1,7 @@
 """A rehearsal, looked through: every loss explained, every fault named."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from drill.load.ledger import Kind, Sample
@@ -63,8 +63,11 @@ class Analysis:
         """One line without the word of whether it passed."""
         lost, sent = len(self.losses) - self.excused, len(self.rehearsal.ledger.samples)
         text = f"{lost} of {sent:,} requests and streams lost"
-        if self.excused:
-            text += f", {self.excused} more that no service could have served"
+        late = sum(case.out_of_time for case in self.losses)
+        if late:
+            text += f", {late} more because a deletion's grace period was over"
+        if self.excused > late:
+            text += f", {self.excused - late} more that no service could have served"
         if self.faults and not lost:
             text += ", but not all went well"
         if self.rehearsal.late > LATE_SECONDS:
@@ -92,4 +95,5 @@ def _case(view: View, sample: Sample) -> Case:
         if lane is not None and scenario.excuses(sample, lane.pod, timeline):
             return Case(view, sample, sample.lost, lane, excused=True)
     lane = view.lanes.get(sample.pod) if sample.pod else view.suspect(sample.ended)
-    return Case(view, sample, sample.lost, lane)
+    case = Case(view, sample, sample.lost, lane)
+    return replace(case, excused=case.out_of_time)

@@ -100,6 +100,23 @@ class Case:
         return self.sample.began < lane.closed_at and self.after_close
 
     @property
+    def out_of_time(self) -> bool:
+        """A deletion with a short grace period lost it: the pod had to end before this did.
+
+        What an open stream needs for a proper end, or a listener that closed
+        sooner by itself, is the service's affair.
+        """
+        lane = self.lane
+        if lane is None or lane.short_grace is None or lane.killed_at is not None:
+            return False
+        if not self._since(lane.grace_ends_at):
+            return False
+        if self.sample.kind.is_stream and self.arrived and self.reason is not Reason.STATUS:
+            return self.sample.began >= (lane.grace_ends_at or 0.0)
+        closed, over = lane.closed_at, lane.grace_ends_at
+        return closed is None or over is None or closed >= over - TOLERANCE_SECONDS
+
+    @property
     def arrived(self) -> bool:
         """The pod had taken the connection."""
         return self.reason not in (Reason.REFUSED, Reason.NO_ENDPOINT) and (

@@ -16,6 +16,11 @@ OVERRUN = "the stop itself"
 def why_killed(view: View, lane: Lane) -> str:
     """The grace period was over before the container had ended."""
     budgets = view.budgets
+    if lane.short_grace is not None:
+        return (
+            f"not ended within the {lane.short_grace:g} s of its deletion and the two after "
+            "SIGTERM: its log ends with what was stuck"
+        )
     if budgets.needed is not None and budgets.grace < budgets.needed:
         return (
             f"terminationGracePeriodSeconds {budgets.grace:g} is shorter than the service's own "
@@ -27,6 +32,12 @@ def why_killed(view: View, lane: Lane) -> str:
     if view.plan.variant != "service":
         return f"{over}: requests and streams have to be told to end"
     return f"{over}: its log ends with what was stuck"
+
+
+def why_out_of_time(lane: Lane | None) -> str:
+    grace = lane.short_grace if lane else None
+    of = "" if grace is None else f" of {grace:g} s"
+    return f"the grace period{of} that its deletion gave it was over, which no setting could change"
 
 
 def why_cut(view: View, routes: str) -> str:
@@ -82,7 +93,8 @@ def hook_fault(lane: Lane) -> str | None:
     if not code or (lane.cut and code == 1):  # a drain that had to cut says so by a 1
         return None
     if code in SIGKILLED:
-        return None if lane.killed_at else _why_hook_killed(lane)
+        expected = lane.killed_at is not None or lane.short_grace is not None
+        return None if expected else _why_hook_killed(lane)
     why = {NOT_EXECUTABLE: ", no program that can be run", NOT_FOUND: ", no such program"}
     return (
         f"its preStop hook failed with {code}{why.get(code, '')}, so SIGTERM came at once: "

@@ -79,7 +79,8 @@ def _faults(view: View, lane: Lane) -> Iterator[str]:
     if lane.killed_at is not None:
         yield why_killed(view, lane)
         return
-    yield from _cut(view, lane)
+    if lane.short_grace is None:  # what is cut then is no fault of the service's
+        yield from _cut(view, lane)
     if lane.gone_at is not None and not lane.cut and view.plan.variant == "service":
         yield from _end(lane)
 

@@ -33,6 +33,8 @@ class Lane:
     killed_at: float | None = None
     gone_at: float | None = None
     grace_ends_at: float | None = None
+    #: The grace period in seconds that its deletion gave it, if that is shorter than the pod's.
+    short_grace: float | None = None
     limit_at: float | None = None
     #: The last moment at which a client could be sent to it.
     last_arrival: float | None = None

@@ -109,7 +109,7 @@ function budgetsOf(pod, { floor }) {
   return [
     { name: "possible", at: pod.possible_at, why: "earliest exit that loses nothing" },
     { name: "limit", at: pod.limit_at, why: "the drain may take no longer" },
-    { name: "grace ends", at: pod.grace_ends_at, why: "end of the grace period: SIGKILL" },
+    { name: "grace ends", at: pod.grace_ends_at, why: "end of the grace period: SIGKILL, or SIGTERM first if the hook still ran" },
     { name: "floor", at: floor ? pod.deleted_at + floor : null, why: "the listener stays open at least until here" },
   ].filter(({ at }) => at !== null);
 }

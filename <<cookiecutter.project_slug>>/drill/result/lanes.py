@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from drill.rehearsal import Rehearsal
 from drill.result.budgets import Budgets
+from drill.result.causes import SIGKILLED
 from drill.result.endpoints import Span, in_the_api, in_use, spans
 from drill.result.lane import Lane
 from drill.result.limit import with_limit
@@ -44,7 +45,10 @@ def _with_stop(lane: Lane, log: PodLog, budgets: Budgets) -> Lane:
     if told is None:
         return replace(lane, gone_at=gone)
     life = log.last(starts[-1] if len(starts) > 1 else None)
+    grace = budgets.grace if lane.pod.grace is None else lane.pod.grace
     signalled, killed = (_first(lane.times(what), told) for what in ("SIGTERM", "SIGKILL"))
+    if killed is None and gone is not None and lane.pod.exit_code in SIGKILLED:
+        killed = gone if gone >= told + grace else None  # the signal itself was not to be seen
     draining = _no_later(life.phases.get("draining"), gone)
     began = told if draining is None else draining
     return replace(
@@ -55,7 +59,8 @@ def _with_stop(lane: Lane, log: PodLog, budgets: Budgets) -> Lane:
         closed_at=_no_later(_closed(life, log.speaks, signalled, killed), gone),
         killed_at=killed,
         gone_at=gone,
-        grace_ends_at=told + budgets.grace,
+        grace_ends_at=told + grace,
+        short_grace=grace if grace < budgets.grace else None,
         limit_at=None if budgets.limit is None else began + budgets.limit,
         report=life.report,
         reported_at=life.reported_at,

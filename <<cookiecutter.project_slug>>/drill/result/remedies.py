@@ -18,6 +18,7 @@ from drill.result.causes import (
     why_cut,
     why_killed,
     why_no_drain,
+    why_out_of_time,
     why_too_soon,
 )
 
@@ -25,7 +26,11 @@ Rule = Callable[[Case], str | None]
 
 
 def excused(case: Case) -> str | None:
-    return "the scenario's doing, no service could have served it" if case.excused else None
+    if not case.excused:
+        return None
+    if case.out_of_time:
+        return why_out_of_time(case.lane)
+    return "the scenario's doing, no service could have served it"
 
 
 def no_endpoint(case: Case) -> str | None:

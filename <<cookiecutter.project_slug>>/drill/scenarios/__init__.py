@@ -9,6 +9,7 @@ from drill.scenarios.eviction import Eviction
 from drill.scenarios.node_drain import NodeDrain
 from drill.scenarios.rolling import PrestopMissing, Rolling, SlowEndpoints
 from drill.scenarios.scale_down import ScaleDown
+from drill.scenarios.short_grace import ShortGrace
 
 __all__ = ["SCENARIOS", "Scenario"]
 
@@ -18,6 +19,7 @@ SCENARIOS: dict[str, Scenario] = {
         Rolling(),
         ScaleDown(),
         Eviction(),
+        ShortGrace(),
         Crash(),
         SlowEndpoints(),
         NodeDrain(),
