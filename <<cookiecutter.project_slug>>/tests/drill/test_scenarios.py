@@ -85,6 +85,10 @@ def hanging(plan: Plan) -> Plan:
     return patched(broken.hanging_handler)(replace(plan, routes=routes))
 
 
+def with_streams(plan: Plan) -> Plan:
+    return compared(plan, "naive")  # it waits for them until it is killed
+
+
 def alone(plan: Plan) -> Plan:
     return replace(plan, replicas=1)
 
@@ -94,6 +98,7 @@ BROKEN: dict[str, tuple[str, Change, str]] = {
     "no-floor": ("rolling", without_floor, "shutdown.floorSeconds"),
     "no-lifecycle": ("scale-down", without_lifecycle, "preStop"),
     "no-readiness-flip": ("eviction", patched(broken.no_readiness_flip), "readiness"),
+    "nothing-ends-streams": ("short-grace", with_streams, "not ended within the 3 s"),
     "alone": ("crash", alone, "replicas"),
     "fixed-sleep": ("slow-endpoints", sleeping, "endpoint still published"),
     "wrong-grace": ("node-drain", patched(broken.wrong_grace), "terminationGracePeriodSeconds"),
@@ -139,3 +144,12 @@ def test_at_low_traffic_a_fixed_floor_loses_where_the_cluster_is_later(tmp_path:
     analysis = analysis_of("rolling", with_settings(FEW, *fixed), tmp_path)
     assert not analysis.passed
     assert any("raise shutdown.floorSeconds" in fault for fault in analysis.faults), analysis.faults
+
+
+def test_what_comes_after_a_short_grace_period_is_not_held_against_the_service(
+    tmp_path: Path,
+) -> None:
+    analysis = analysis_of("short-grace", replace(PLAN, propagation=(7.0, 7.0)), tmp_path)
+    assert analysis.passed
+    assert f"{analysis.excused} more because a deletion's grace period was over" in analysis.verdict
+    assert analysis.excused

@@ -171,16 +171,18 @@ class ApiServer:
                 store.put(path, merged(store.objects[path], body))
         elif request.method == "DELETE":
             found = store.objects[path]
-            self._delete(path)
+            self._delete(path, request.query.get("gracePeriodSeconds"))
             return web.json_response(found)
         return web.json_response(store.objects[path])
 
-    def _delete(self, path: str) -> None:
+    def _delete(self, path: str, grace: str | None = None) -> None:
         found = self.store.objects[path]
         if "/pods/" not in path or found.get("status", {}).get("phase") in ("Failed", "Succeeded"):
             self.store.remove(path)
         elif "deletionTimestamp" not in found["metadata"]:
             found = json.loads(json.dumps(found))
+            own = found["spec"].get("terminationGracePeriodSeconds", 30)
+            found["metadata"]["deletionGracePeriodSeconds"] = own if grace is None else int(grace)
             found["metadata"]["deletionTimestamp"] = now()
             self.store.put(path, found)
 

@@ -135,6 +135,8 @@ class Controllers:
         elif age > STOPPED and not has_ended(pod):  # before it is gone, however late it is
             self._end(path, pod)
         elif deleted and age > STOPPED + GONE:
+            pod["metadata"]["deletionGracePeriodSeconds"] = 0  # as the kubelet's own deletion
+            self.store.put(path, pod)
             self.store.remove(path)
 
     def _starting(self, path: str, pod: Json, age: float) -> None:

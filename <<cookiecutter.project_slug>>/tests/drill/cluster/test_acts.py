@@ -130,6 +130,23 @@ def test_a_killed_container_starts_again_in_its_pod(on_standin: Run) -> None:
     on_standin(test)
 
 
+def test_a_pod_is_deleted_with_a_grace_period_of_its_own(on_standin: Run) -> None:
+    async def test(standin: Standin) -> None:
+        async with standin.open() as cluster:
+            pod, other = cluster.pods()
+            await cluster.delete(pod, 3)
+            assert list(cluster.pods()) == [other]
+            await cluster.settled()
+            assert history(cluster, pod)[2:] == ["deleted", "exited", "unready", "gone"]
+            assert (pod.grace, other.grace) == (3, None)
+            assert len(cluster.pods()) == 2
+            gone = cluster.pods()[1]
+        assert not standin.left()
+        assert gone.grace != 3
+
+    on_standin(test)
+
+
 def test_an_evicted_pod_is_deleted_by_nobody_and_replaced(on_standin: Run) -> None:
     async def test(standin: Standin) -> None:
         async with standin.open() as cluster:

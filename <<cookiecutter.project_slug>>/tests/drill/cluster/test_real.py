@@ -28,7 +28,10 @@ pytestmark = [
 
 @pytest.mark.parametrize(
     "scenario",
-    ["rolling", "scale-down", "eviction", "crash", "node-drain", "bad-release", "prestop-missing"],
+    [
+        *("rolling", "scale-down", "eviction", "short-grace", "crash", "node-drain"),
+        *("bad-release", "prestop-missing"),
+    ],
 )
 def test_a_healthy_service_loses_nothing(scenario: str, tmp_path: Path) -> None:
     context = current_context(os.environ["KUBECONFIG"])

@@ -107,6 +107,20 @@ def test_the_grace_period_covers_the_hook(tmp_path: Path, monkeypatch: pytest.Mo
     in_loop(check())
 
 
+def test_a_deletion_may_give_less_than_the_pods_own_grace_period(tmp_path: Path) -> None:
+    async def act(world: World) -> None:
+        await world.up()
+        world.pod.delete(0.3)
+
+    async def check() -> None:
+        world = World(tmp_path)
+        await world.run(rendered(OBEDIENT, grace=60.0, **sleeping(60)), act)
+        assert world.events[2:5] == ["deleted", "preStop ended", "SIGTERM"]
+        assert (world.record.grace, world.record.exit_code) == (0.3, 0)
+
+    in_loop(check())
+
+
 def test_a_hook_that_hangs_is_given_up_and_the_process_gets_a_little_more(tmp_path: Path) -> None:
     async def check() -> None:
         world = await deleted(tmp_path, OBEDIENT, grace=0.3, **hook(STUBBORN))

@@ -76,10 +76,14 @@ class Loss:
         return View(rehearsal, self.budgets, {self.lane.name: self.lane} if self.lane else {})
 
     @property
-    def sentence(self) -> str:
+    def case(self) -> Case:
         lost = Lost(self.reason, self.detail)
         sample = Sample(self.kind, self.lane.name if self.lane else "", self.began, self.at, lost)
-        return sentence(Case(self.view, sample, lost, self.lane, self.excused))
+        return Case(self.view, sample, lost, self.lane, self.excused)
+
+    @property
+    def sentence(self) -> str:
+        return sentence(self.case)
 
 
 def decided_by(rule: str) -> Lane:
