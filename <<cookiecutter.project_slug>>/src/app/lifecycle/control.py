@@ -26,8 +26,8 @@ COMMAND = 5.0
 class Control:
     """Serves ``path``; one line ``drain`` asks for a stop and follows it.
 
-    At most ``clients`` are connected: for one more the oldest is closed, first of
-    those that have not asked for anything.
+    At most ``clients`` are connected: for one more the oldest is closed that has not
+    asked for anything, or that one itself if all wait for the drain.
     """
 
     def __init__(
@@ -87,9 +87,9 @@ class Control:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101
-        while len(self._clients) >= self._limit:
-            self._close(next(iter(self._idle or self._clients)))
         self._clients[task] = self._idle[task] = None
+        if len(self._clients) > self._limit:
+            self._close(next(iter(self._idle)))
         try:
             with contextlib.suppress(ConnectionError, asyncio.CancelledError):
                 command = await _command(reader)
