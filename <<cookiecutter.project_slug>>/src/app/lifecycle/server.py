@@ -196,11 +196,13 @@ class HttpServer:
     def close_idle(self) -> None:
         """Close what waits for a request; what is being answered closes after its answer."""
         for connection in list(self.connections.connections):
-            connection.shutdown()
+            if isinstance(connection, Connection):  # not a WebSocket, which would get a 500
+                connection.shutdown()
 
     async def close_connections(self, flush: float = FLUSH) -> int:
         """Close them all; what still sends gets ``flush`` seconds. Return how many it cut off."""
-        self.close_idle()
+        for connection in list(self.connections.connections):
+            connection.shutdown()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(flush):
                 await self.connections.all_lost()
