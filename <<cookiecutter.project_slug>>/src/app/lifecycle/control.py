@@ -30,9 +30,7 @@ class Control:
     asked for anything, or that one itself if all wait for the drain.
     """
 
-    def __init__(
-        self, path: Path, lifecycle: Lifecycle, journal: Journal, *, clients: int
-    ) -> None:
+    def __init__(self, path: Path, lifecycle: Lifecycle, journal: Journal, *, clients: int) -> None:
         self._path = path
         self._lifecycle = lifecycle
         self._journal = journal
