@@ -84,7 +84,7 @@ def test_a_process_that_ignores_sigterm_is_killed_and_named(serve: Start) -> Non
 def ignores_sigterm(pid: int) -> bool:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     (ignored,) = [int(line.split()[1], 16) for line in lines if line.startswith("SigIgn")]
-    return bool(ignored >> (signal.SIGTERM - 1) & 1)
+    return bool(ignored & 2 ** (signal.SIGTERM - 1))
 
 
 def test_a_forked_child_keeps_neither_port_nor_connections(serve: Start, start: Start) -> None:
