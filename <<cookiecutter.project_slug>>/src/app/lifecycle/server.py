@@ -139,6 +139,8 @@ class HttpServer:
         self.connections = self._server.server_state = Connections(limit)
         self._lifespan: Lifespan | None = None
         self._ticker: asyncio.Task[None] | None = None
+        #: Connections that the kernel had completed when the listener was closed.
+        self._waiting: list[asyncio.Task[Any]] = []
         #: Called with a reason when the application's lifespan ends before it is asked to.
         self.on_death: Callable[[str], object] = log.error
 
@@ -187,11 +189,30 @@ class HttpServer:
             with contextlib.suppress(OSError, AttributeError):
                 os.close(sock.fileno())
 
-    def close_listener(self) -> None:
-        """Take no more connections; those that are open go on."""
+    def close_listener(self) -> int:
+        """Take no more connections; those that are open go on.
+
+        The kernel completes connections before this process hears of them, and resets
+        them when the listener closes: take those too, and return how many there were.
+        """
+        waiting = self._accept_waiting()
         for listener in self._server.servers:
             listener.close()
         self._socket.close()
+        return waiting
+
+    def _accept_waiting(self) -> int:
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):  # there are no more, or it listens no more
+            while len(self._waiting) < self._config.backlog:
+                sock, _ = self._socket.accept()
+                self._waiting.append(
+                    loop.create_task(loop.connect_accepted_socket(self._connection, sock))
+                )
+        return len(self._waiting)
+
+    def _connection(self) -> Connection:
+        return Connection(self._config, self.connections, self._server.lifespan.state)
 
     def close_idle(self) -> None:
         """Close what waits for a request; what is being answered closes after its answer."""

@@ -109,18 +109,21 @@ class Stop:
                 hurried=lifecycle.hurried,
                 arrivals_over=arrivals_over,
             )
+            if cut_short and not lifecycle.hurried.is_set():
+                await self._last_moment(gauge, self.server.close_listener(), "the limit is reached")
             await lifecycle.shortened.or_done(endings)
             if lifecycle.shortened.is_set():
                 await self._last_chance(endings)
                 break
             await asyncio.sleep(LAST_LOOK)
             # While the streams ended somebody may have come who had not heard of the stop.
-            verdict = policy.decide(time.monotonic(), gauge.evidence(began))
+            evidence = gauge.evidence(began)
+            verdict = policy.decide(time.monotonic(), evidence)
             fresh = any(not stream.ended for stream in self.traffic.open_streams)
-            if cut_short or (verdict.stop_listening and not fresh):
+            if cut_short or (verdict.stop_listening and not (fresh or evidence.in_flight)):
                 break
-        if cut_short and not lifecycle.hurried.is_set():
-            await self._last_moment(gauge)
+        if not cut_short and (late := self.server.close_listener()):
+            await self._last_moment(gauge, late, "the last connections came when all was quiet")
         if watch is not None:
             watch.end()
         left = [*self.traffic.requests_cut, *(e.name for e in self.traffic.exchanges)]
@@ -145,17 +148,19 @@ class Stop:
                 async with asyncio.timeout(clean_up(0)):
                     await asyncio.gather(*unended)
 
-    async def _last_moment(self, gauge: TrafficGauge) -> None:
-        """At the limit: nothing new is served, and what is in flight may end.
+    async def _last_moment(self, gauge: TrafficGauge, late: int, why: str) -> None:
+        """The listener is closed: nothing new is served, and what is in flight may end.
 
-        For a part of the stop's own time. What comes late, on a connection that is open
-        already, gets 503; those that nothing comes on are closed before the end.
+        For a part of the stop's own time. The ``late`` connections that were waiting when
+        it was closed may still send their request. What comes after that, on a connection
+        that is open already, gets 503; those that nothing comes on are closed before the end.
         """
         moment = self.times.stop * SHARES["requests"] * LAST_MOMENT
         began = time.monotonic()
-        self.server.close_listener()
+        if late:
+            await asyncio.sleep(LAST_LOOK)
         self.traffic.refuse()
-        self.journal.note(f"the limit is reached: what is in flight may end within {moment:.1f} s")
+        self.journal.note(f"{why}: what is in flight may end within {moment:.1f} s")
         for part in (IDLE, 1.0):
             end = began + moment * part
             # At least the requests that are on their way are answered.
