@@ -64,11 +64,11 @@ def test_processes_end_with_the_service(serve: Start, query: str) -> None:
     service.signal()
     assert service.ended() == 0
     assert not runs(pid)
-    (line,) = service.lines("processes ended")
-    assert any(f"({pid})" in name for name in line["processes"])
+    (line,) = service.lines("processes ended with the service")
+    assert any(f"({pid})" in name for name in line["ended"])
     assert not line["killed"]
     if query == "method=shell":
-        assert len([name for name in line["processes"] if name.startswith("sleep")]) == 2
+        assert len([name for name in line["ended"] if name.startswith("sleep")]) == 2
 
 
 def test_a_process_that_ignores_sigterm_is_killed_and_named(serve: Start) -> None:
@@ -112,4 +112,4 @@ def test_a_pool_of_processes_serves_through_a_drain(serve: Start, method: str) -
         service.signal()
         assert connection.response().status == 200
     assert service.ended() == 0
-    assert not service.lines("processes ended")
+    assert not service.lines("processes ended with the service")

@@ -54,7 +54,7 @@ def test_orphans_are_reaped(start: Start) -> None:
     eventually(lambda: below(init) == [python], "no zombie to be left")
     os.kill(init, signal.SIGTERM)
     assert service.ended() == 0
-    assert not service.lines("processes ended")
+    assert not service.lines("processes ended with the service")
 
 
 def test_signals_and_exit_codes_pass(start: Start) -> None:
@@ -88,5 +88,5 @@ def test_processes_of_the_service_end_with_it_in_good_order(start: Start) -> Non
     service.get("/start?method=fork")
     os.kill(init, signal.SIGTERM)
     assert service.ended() == 0
-    (line,) = service.lines("processes ended")
-    assert len(line["processes"]) == 4
+    (line,) = service.lines("processes ended with the service")
+    assert len(line["ended"]) == 4

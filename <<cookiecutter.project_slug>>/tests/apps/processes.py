@@ -14,6 +14,7 @@ import structlog
 from fastapi import FastAPI, Request
 
 from app.lifecycle.components import Component
+from app.lifecycle.signals import leave_to_the_service
 from tests.apps.runner import run
 
 log = structlog.get_logger(__name__)
@@ -27,14 +28,10 @@ def work(deaf: bool) -> None:
     time.sleep(3600)
 
 
-def leave_to_service() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 @contextlib.asynccontextmanager
 async def process_pool() -> AsyncIterator[ProcessPoolExecutor]:
     context = multiprocessing.get_context(os.environ.get("METHOD", "fork"))
-    pool = ProcessPoolExecutor(2, context, initializer=leave_to_service)
+    pool = ProcessPoolExecutor(2, context, initializer=leave_to_the_service)
     try:
         yield pool
     finally:

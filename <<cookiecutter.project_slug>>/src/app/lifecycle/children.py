@@ -1,96 +1,162 @@
-"""Processes that handlers and components have started end with the service.
+"""Processes that handlers and components start: none of them outlives the service.
 
-Found in ``/proc``: children, and theirs. Elsewhere than on Linux only those of
-``multiprocessing`` are known.
+Standard library only, and of that what is light: the signal handler imports it
+before all else.
 """
 
-import asyncio
-import contextlib
 import os
 import signal
+import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
+from typing import NamedTuple
 
-PROC = Path("/proc")
-#: Seconds between two looks at processes that have been told to end.
+#: Where processes are listed. Elsewhere only those of ``multiprocessing`` are known.
+PROC = "/proc"
+LINUX = sys.platform == "linux"
+#: multiprocessing's own helpers: they end with the service, and clean up after it.
+HELPERS = (b"multiprocessing.resource_tracker import", b"multiprocessing.forkserver import")
+#: Seconds between two looks at processes that are to end.
 LOOK = 0.02
-#: Seconds that what has been killed gets to be gone.
-KILLED = 0.2
 
 
-def children() -> dict[int, str]:
-    """Name by number of every process below this one that has not ended.
+class Child(NamedTuple):
+    """A process below this one: a child, or a child's child."""
 
-    Without multiprocessing's own helpers, which end by themselves and clean up.
-    """
-    found = dict(_below(os.getpid())) if PROC.is_dir() else {}
-    if module := sys.modules.get("multiprocessing"):
-        found |= {p.pid: p.name for p in module.active_children() if p.pid}
-    for name, attribute in (
-        ("resource_tracker", "_resource_tracker._pid"),
-        ("forkserver", "_forkserver._forkserver_pid"),
-    ):
-        helper: object = sys.modules.get(f"multiprocessing.{name}")
-        for step in attribute.split("."):
-            helper = getattr(helper, step, None)
-        if isinstance(helper, int):
-            found.pop(helper, None)
+    pid: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.pid})"
+
+    def runs(self) -> bool:
+        """Whether it has not ended; a zombie has."""
+        try:
+            return _stat(self.pid)[1] != "Z"
+        except OSError:
+            return not LINUX and self in _of_multiprocessing()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, unless it has ended."""
+        try:
+            os.kill(self.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return
+
+
+def children() -> list[Child]:
+    """All processes below this one that run, parents first."""
+    named = _of_multiprocessing()
+    if not LINUX:
+        return named
+    names = {child.pid: child.name for child in named}
+    below: dict[int, list[Child]] = {}
+    for entry in os.scandir(PROC):
+        if entry.name.isdigit():
+            pid = int(entry.name)
+            try:
+                name, state, parent = _stat(pid)
+            except OSError:  # it has just ended
+                continue
+            if state != "Z":
+                below.setdefault(parent, []).append(Child(pid, names.get(pid, name)))
+    direct = below.get(os.getpid(), [])
+    found, level = [child for child in direct if not _helps(child)], direct
+    while level := [child for parent in level for child in below.get(parent.pid, [])]:
+        found += level
     return found
 
 
-def _below(pid: int) -> Iterator[tuple[int, str]]:
-    for task in _list(PROC / str(pid) / "task"):
-        with contextlib.suppress(OSError):
-            for child in (task / "children").read_text().split():
-                if (name := _name(int(child))) is not None:
-                    yield int(child), name
-                    yield from _below(int(child))
+async def end_children(seconds: float) -> tuple[list[Child], list[Child]]:
+    """Send SIGTERM to all processes below this one, and SIGKILL after ``seconds``.
+
+    Returns those that ended by the first, and those that needed the second.
+    """
+    from asyncio import sleep
+
+    found = running = children()
+    deadline = time.monotonic() + seconds
+    for child in found:
+        child.send(signal.SIGTERM)
+    while running := [child for child in running if child.runs()]:
+        if time.monotonic() > deadline:
+            break
+        await sleep(LOOK)
+    for child in running:
+        child.send(signal.SIGKILL)
+    return [child for child in found if child not in running], running
 
 
-def _list(folder: Path) -> list[Path]:
-    with contextlib.suppress(OSError):
-        return list(folder.iterdir())
-    return []
+def kill_children() -> None:
+    """SIGKILL to all processes below this one: it is about to end at once itself."""
+    for child in children():
+        child.send(signal.SIGKILL)
 
 
-def _name(pid: int) -> str | None:
-    """What the kernel calls the process; None if it has ended, reaped or not."""
-    try:
-        text = (PROC / str(pid) / "stat").read_text()
-    except OSError:
-        return None
+def release_after_fork(ports: Iterable[int], path: str) -> None:
+    """Let no forked child keep the sockets of ``ports`` and the Unix socket ``path``.
+
+    It would hold connections open that the service has closed, and take connections
+    of the next service at this address that nobody answers.
+    """
+    import socket
+
+    addresses = {path, *ports}
+
+    def ours(number: int) -> bool:
+        """Whether this file descriptor is such a listener, or was accepted by one."""
+        sock = None
+        try:
+            if not stat.S_ISSOCK(os.fstat(number).st_mode):
+                return False
+            sock = socket.socket(fileno=number)
+            address = sock.getsockname()
+        except OSError:
+            return False
+        finally:
+            if sock is not None:
+                sock.detach()
+        return (address[1] if isinstance(address, tuple) else address) in addresses
+
+    def release() -> None:
+        null = os.open(os.devnull, os.O_RDWR)
+        for number in [int(entry.name) for entry in os.scandir("/dev/fd")]:
+            if ours(number):
+                # Not closed: the number would be free, and an object of the loop that
+                # the child has inherited would close what gets it next.
+                os.dup2(null, number, inheritable=False)
+        os.close(null)
+
+    os.register_at_fork(after_in_child=release)
+
+
+def _stat(pid: int) -> tuple[str, str, int]:
+    """Name, state and parent; see proc_pid_stat(5). A name may contain spaces and brackets."""
+    text = _read(pid, "stat").decode("utf-8", "replace")
     name, _, rest = text.partition("(")[2].rpartition(")")
-    return None if rest.split()[0] in "ZX" else name
+    state, parent = rest.split()[:2]
+    return name, state, int(parent)
 
 
-def kill(number: signal.Signals, processes: dict[int, str]) -> None:
-    """Send a signal to each."""
-    for pid in processes:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
+def _read(pid: int, file: str) -> bytes:
+    number = os.open(f"{PROC}/{pid}/{file}", os.O_RDONLY)
+    try:
+        return os.read(number, 4096)
+    finally:
+        os.close(number)
 
 
-async def end(patience: float) -> tuple[list[str], list[str]]:
-    """End all: SIGTERM, and SIGKILL after ``patience`` seconds. Returns who got which, by name."""
-    asked = children()
-    if not asked:
-        return [], []
-    kill(signal.SIGTERM, asked)
-    await until(lambda: not children(), patience)
-    killed = children()
-    kill(signal.SIGKILL, killed)
-    await until(lambda: not children(), KILLED)
-    return _names(asked), _names(killed)
+def _helps(child: Child) -> bool:
+    try:
+        command = _read(child.pid, "cmdline")
+    except OSError:
+        return False
+    return any(helper in command for helper in HELPERS)
 
 
-def _names(processes: dict[int, str]) -> list[str]:
-    return [f"{name} ({pid})" for pid, name in processes.items()]
-
-
-async def until(done: Callable[[], object], patience: float) -> None:
-    """Look until ``done``, for ``patience`` seconds at most."""
-    deadline = time.monotonic() + patience
-    while not done() and time.monotonic() < deadline:  # noqa: ASYNC110 (nothing tells of it)
-        await asyncio.sleep(LOOK)
+def _of_multiprocessing() -> list[Child]:
+    """The children that multiprocessing knows, by the names it gave them."""
+    if (module := sys.modules.get("multiprocessing")) is None:
+        return []
+    return [Child(child.pid, child.name) for child in module.active_children() if child.pid]

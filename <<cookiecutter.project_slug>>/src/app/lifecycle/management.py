@@ -6,8 +6,6 @@ can stop or drain the pod.
 """
 
 import asyncio
-import contextlib
-import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -68,10 +66,6 @@ class Management:
         finally:
             self._started.set()
 
-    def _close_in_child(self) -> None:
-        with contextlib.suppress(OSError):
-            os.close(self._socket.fileno())
-
     async def _serve(self) -> None:
         port = self._socket.getsockname()[1]
         try:
@@ -80,7 +74,6 @@ class Management:
             raise StartError(f"port {port} cannot be listened on: {error.strerror}") from None
         self._socket.setblocking(False)
         listener = await self._loop.create_server(self._server, sock=self._socket, backlog=BACKLOG)
-        os.register_at_fork(after_in_child=self._close_in_child)
         try:
             async with self._control.listening():
                 self._started.set()

@@ -8,7 +8,6 @@ ends in an order that loses requests.
 import asyncio
 import contextlib
 import math
-import os
 import socket
 import time
 from collections.abc import Callable
@@ -166,7 +165,6 @@ class HttpServer:
                 "another process took it while this one started"
             )
         self._ticker = asyncio.create_task(self._tick(), name="date header")
-        os.register_at_fork(after_in_child=self.close_in_child)
 
     async def _tick(self) -> None:
         while True:
@@ -179,15 +177,6 @@ class HttpServer:
             isinstance(connection, Connection) and connection.owes()
             for connection in self.connections.connections
         )
-
-    def close_in_child(self) -> None:
-        """Let a forked child not keep the port, nor connections that this process closes."""
-        with contextlib.suppress(OSError):
-            os.close(self._socket.fileno())
-        for connection in self.connections.connections:
-            sock = connection.transport.get_extra_info("socket")
-            with contextlib.suppress(OSError, AttributeError):
-                os.close(sock.fileno())
 
     def close_listener(self) -> int:
         """Take no more connections; those that are open go on.

@@ -11,6 +11,7 @@ import structlog
 import uvloop
 
 from app.lifecycle.checks import Checks
+from app.lifecycle.children import release_after_fork
 from app.lifecycle.components import Component, Components
 from app.lifecycle.control import Control
 from app.lifecycle.exchange import App
@@ -163,6 +164,7 @@ class Service:
             path = control_socket(options.control_socket, options.port, create=True)
         except (ValueError, OSError) as error:
             raise StartError(str(error)) from None
+        release_after_fork((options.port, options.management_port), str(path))
         main = bind(options.host, options.port, "APP_PORT")
         try:
             if early is not None and early[:2] == (options.host, options.management_port):

@@ -12,6 +12,8 @@ import threading
 from types import FrameType
 from typing import Protocol
 
+from app.lifecycle.children import kill_children
+
 HANDLED = (signal.SIGTERM, signal.SIGINT)
 #: Not the number of any signal: look at what the handler has counted.
 LOOK = b"\0"
@@ -55,7 +57,7 @@ class Signals:
         os.register_at_fork(
             before=self._before_fork,
             after_in_parent=self._after_fork,
-            after_in_child=self._leave_to_parent,
+            after_in_child=self._forget,
         )
 
     def share_with_loop(self) -> None:
@@ -89,16 +91,15 @@ class Signals:
     def _after_fork(self) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._forking.mask)
 
-    def _leave_to_parent(self) -> None:
-        """A forked child ends by SIGTERM, and leaves Ctrl-C, which reaches it too, to the service.
-
-        Whoever starts a new program (spawn, forkserver, subprocess) inherits no handler.
-        """
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        os.close(self._pipe)
-        os.close(self._wakeup)
+    def _forget(self) -> None:
+        """Undo ``install`` in a forked child: the pipe is the service's, and so are its signals."""
+        if self._pipe >= 0:  # not in the child of a child
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            leave_to_the_service()
+            os.close(self._pipe)
+            os.close(self._wakeup)
+            self._pipe = self._wakeup = -1
         self._after_fork()
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
@@ -126,10 +127,23 @@ class Signals:
 
     def _act(self, count: int, number: signal.Signals) -> None:
         if count >= 3:
-            os._exit(128 + number)
+            try:
+                kill_children()
+            finally:
+                os._exit(128 + number)
         if self._target is None:
             return
         if count == 1:
             self._target.signalled(f"received {number.name}")
         else:
             self._target.hurry(f"received {number.name} again")
+
+
+def leave_to_the_service() -> None:
+    """Do nothing at SIGINT, in a child process: the service ends it when it has drained.
+
+    A Ctrl-C goes to all processes of a terminal at once, to a worker in the middle of
+    a request too. Forked children begin so. For others it is the ``initializer`` of
+    their pool. A handler, for a program that the child starts would inherit SIG_IGN.
+    """
+    signal.signal(signal.SIGINT, lambda _number, _frame: None)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import signal
 import threading
 import time
 from dataclasses import dataclass, field
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from app.lifecycle import children
 from app.lifecycle.budget import AT_LEAST, SHARES, Budget, clean_up
 from app.lifecycle.checks import Checks
+from app.lifecycle.children import children, end_children, kill_children
 from app.lifecycle.components import Components
 from app.lifecycle.drain import DrainPolicy, Rotation, drain
 from app.lifecycle.exits import Exit
@@ -249,13 +248,17 @@ class Stop:
         return {task for task in strays if not task.done()}
 
     async def _end_processes(self, seconds: float) -> None:
-        """End what still runs below this process; SIGKILL counts as cut off."""
-        asked, killed = await children.end(clean_up(seconds * 4))
-        if asked:
-            log.info("processes ended", processes=asked, killed=killed)
-            self.journal.cut.extend(f"process {name}" for name in killed)
+        """End the processes that nobody has ended, and those below them."""
+        ended, killed = await end_children(clean_up(seconds * 4))
+        self.journal.cut.extend(f"process {child}" for child in killed)
+        if ended or killed:
+            names = {"ended": [str(child) for child in ended], "killed": [str(c) for c in killed]}
+            log.warning("processes ended with the service", **names)
             # A pool notices that its workers are gone, and its thread ends.
-            await children.until(lambda: not busy_threads(), AT_LEAST)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(AT_LEAST):
+                    while busy_threads():  # noqa: ASYNC110 (nothing tells when a thread ends)
+                        await asyncio.sleep(LAST_LOOK)
 
     def report(self) -> Report:
         """What the stop did so far."""
@@ -290,8 +293,7 @@ class Stop:
                     task=task.get_name(),
                     where=where_is(task),
                 )
-        left = children.children()
-        children.kill(signal.SIGKILL, left)
-        self.journal.cut.extend(f"process {name} ({pid})" for pid, name in left.items())
+        self.journal.cut.extend(f"process {child}" for child in children())
+        kill_children()
         self.journal.cut.append("the stop itself: the grace period is over")
         self.report().write(self.identity.fields(), time_to_write(self.lifecycle))
