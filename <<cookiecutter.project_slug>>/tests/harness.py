@@ -20,7 +20,7 @@ from tests.wire import Connection, Response
 PROJECT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 #: Seconds that anything may take which has no limit of its own; the machine may be busy.
-PATIENCE = 20.0
+PATIENCE = 40.0
 #: Quick by default, so that a test spends its time on what it is about.
 QUICK = {
     "APP_HOST": HOST,

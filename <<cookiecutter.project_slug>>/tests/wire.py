@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 #: Seconds after which a connection that says nothing fails the test.
-SILENCE = 20.0
+SILENCE = 55.0
 
 
 @dataclass(frozen=True)
