@@ -1,7 +1,9 @@
 """Plain requests of every kind: in the loop, in threads, with work behind them."""
 
 import asyncio
-import hashlib
+import collections
+import functools
+import os
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -47,10 +49,22 @@ async def pool(seconds: float) -> str:
 
 
 @app.get("/compute")
-async def compute() -> str:
-    """Some seconds in C, where no signal handler of Python's can run, and in the loop's thread."""
-    hashlib.pbkdf2_hmac("sha256", b"", b"", 40_000_000)
+async def compute(until: str) -> str:
+    """Stays in C until that file exists: in the loop's thread, where no handler of Python's runs.
+
+    Not one step of the iteration is Python's.
+    """
+    exists = functools.partial(os.access, until, os.F_OK)
+    collections.deque(iter(exists, True), maxlen=0)
     return "computed"
+
+
+@app.get("/block")
+async def block(until: str) -> str:
+    """Blocks the loop until that file exists."""
+    while not os.path.exists(until):  # noqa: ASYNC240, PTH110
+        time.sleep(0.01)  # noqa: ASYNC251
+    return "blocked"
 
 
 @app.get("/deaf")
