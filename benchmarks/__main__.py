@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks.bake import bakes
 from benchmarks.check import check
+from benchmarks.draining import draining
 from benchmarks.measures import MEASURES
 from benchmarks.page import page
 from benchmarks.picture import picture
@@ -20,9 +21,10 @@ from benchmarks.rollout import rollouts
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results.json"
-NAMES = [*MEASURES, "bake", "rollouts"]
+OTHERS = {"draining": draining, "bake": bakes, "rollouts": rollouts}
+NAMES = [*MEASURES, *OTHERS]
 #: What a check measures: quick, and the same on every machine.
-CHECKED = ("requests", "memory", "start", "stop")
+CHECKED = ("requests", "memory", "start", "stop", "draining")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     recorded: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {"costs": {}}
     if asked.check:
-        sentences = check(recorded["costs"], {name: MEASURES[name] for name in CHECKED if name in asked.only})
+        measures = {**MEASURES, "draining": draining}
+        on_record = recorded["costs"] | recorded.get("draining", {})
+        sentences = check(on_record, {name: measures[name] for name in CHECKED if name in asked.only})
         print("\n".join(sentences) or "No ratio is worse than on record.", file=sys.stderr if sentences else sys.stdout)
         return 1 if sentences else 0
     for name in asked.only:
@@ -40,12 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name in MEASURES:
             recorded["costs"].update(MEASURES[name]())
         else:
-            recorded[name] = bakes() if name == "bake" else rollouts()
+            recorded[name] = OTHERS[name]()
     packages = ", ".join(f"{name} {version(name)}" for name in ("uvicorn", "fastapi", "starlette"))
     machine = {"cores": os.cpu_count(), "python": platform.python_version(), "packages": packages}
     recorded |= {"date": date.today().isoformat(), "machine": machine, "measures": NAMES}
     RESULTS.write_text(json.dumps(recorded, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    if missing := {"bake", "rollouts"} - recorded.keys():
+    if missing := OTHERS.keys() - recorded.keys():
         print(f"The page needs {' and '.join(sorted(missing))} too.")
         return 0
     (ROOT / "docs" / "benchmarks.md").write_text(page(recorded), "utf-8")

@@ -33,7 +33,7 @@ def check(recorded: Mapping[str, Figures], measures: Mapping[str, Measure]) -> l
             ratio = median(found[name]["ratio"] for found in rounds)
             if worse(recorded[name], ratio):
                 sentences.append(
-                    f"{name}: {ratio:.2f} times the bare service, and {recorded[name]['ratio']:.2f} on record; "
+                    f"{name}: a ratio of {ratio:.2f}, and {recorded[name]['ratio']:.2f} on record; "
                     f"{TOLERANCE:.0%} are allowed."
                 )
     return sentences

@@ -35,6 +35,14 @@ of it. Requests come from 16 connections that are kept, as fast as they are answ
 
 {costs(results["costs"])}
 
+## While it drains
+
+A request of a service that drains beside one of the same service that does not, with many connections open on each.
+Idle ones have been answered and are kept, silent ones have never sent a request, streams are WebSockets. Every
+request comes on a connection of its own.
+
+{drains(results["draining"])}
+
 ## A rolling update
 
 Rehearsed by the generated project's drill on this machine: pods are processes, clients learn of each change 2 s late.
@@ -67,6 +75,14 @@ def costs(figures: Mapping[str, Mapping[str, Any]]) -> str:
         for name, found in figures.items()
     ]
     return table(("", "Service", "Bare", "Ratio"), rows)
+
+
+def drains(figures: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = [
+        (name, *(number(found[state], found["unit"]) for state in ("draining", "serving")), f"× {found['ratio']:.2f}")
+        for name, found in figures.items()
+    ]
+    return table(("CPU per request", "Draining", "Serving", "Ratio"), rows)
 
 
 def rollouts(found: Sequence[Mapping[str, Any]]) -> str:

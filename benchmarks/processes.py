@@ -7,10 +7,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 TICK = os.sysconf("SC_CLK_TCK")
 #: Seconds for a start or a stop, at most.
@@ -51,7 +52,12 @@ class Server:
 
 @contextmanager
 def serving(
-    command: tuple[str, ...], *, python: str = sys.executable, path: str = "", access: bool = False
+    command: tuple[str, ...],
+    *,
+    python: str = sys.executable,
+    path: str = "",
+    access: bool = False,
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Server]:
     """Start ``command``, wait for its first answer, and see to its end."""
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("wb") as log:
@@ -65,6 +71,7 @@ def serving(
             "APP_MANAGEMENT_PORT": str(management),
             "APP_CONTROL_SOCKET": f"{folder}/control.sock",
             "APP_LOG__ACCESS": "true" if access else "false",
+            **settings,
         }
         if path:
             environment["PYTHONPATH"] = path

@@ -36,6 +36,11 @@ def test_the_service_lost_nothing() -> None:
     assert [row["lost"] for row in rows] == [0, 0, 0]
 
 
+def test_a_request_costs_about_the_same_while_draining() -> None:
+    assert set(RESULTS["draining"]) == {"10,000 idle", "10,000 silent", "10,000 streams"}
+    assert all(found["ratio"] < 1.2 for found in RESULTS["draining"].values())
+
+
 @pytest.mark.parametrize(
     ("recorded", "ratio", "expected"),
     [
@@ -58,7 +63,7 @@ def test_what_is_worse_once_is_measured_again() -> None:
 
 def test_what_stays_worse_is_named_with_both_figures() -> None:
     [sentence] = check({"memory": LESS}, {"memory": lambda: {"memory": {"ratio": 1.5}}})
-    assert re.match(r"memory: 1\.50 times the bare service, and 1\.00 on record", sentence)
+    assert re.match(r"memory: a ratio of 1\.50, and 1\.00 on record", sentence)
 
 
 def test_what_is_not_on_record_is_an_error() -> None:
