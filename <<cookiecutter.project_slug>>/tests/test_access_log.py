@@ -36,7 +36,7 @@ def test_the_client_is_the_one_that_a_trusted_proxy_tells_of(serve: Start) -> No
 def test_a_client_that_leaves_before_its_answer_is_499(serve: Start) -> None:
     service = serve("outcomes")
     with service.connect() as connection:
-        connection.ask("/slow?seconds=1")
+        connection.ask("/slow?seconds=3")
         service.busy(1)
     line = service.logged("request", path="/slow")
     assert (line["status"], line["ended_by"]) == (499, "client")

@@ -29,7 +29,7 @@ def test_another_server_finds_the_routes_and_keeps_its_signals() -> None:
 
         assert '"openapi"' in eventually(description, "the server to answer")
         server.send_signal(signal.SIGTERM)
-        assert server.wait(20) in (0, -signal.SIGTERM)
+        assert server.wait(60) in (0, -signal.SIGTERM)
     finally:
         server.kill()
         server.wait()

@@ -11,7 +11,7 @@ from app.lifecycle.phase import Lifecycle
 from tests.conftest import Start
 
 #: Seconds that a stop may take which waits for little.
-SOON = 10.0
+SOON = 30.0
 FLUSH = {"pool": {"close": 0.3}}
 
 
@@ -90,8 +90,8 @@ def test_a_component_keeps_its_time_when_a_second_signal_hurries(serve: Start) -
         "lifespan",
         LIFESPAN="ends for ever",
         PARTS=json.dumps(FLUSH),
-        APP_SHUTDOWN__STOP_SECONDS="60",
-        APP_SHUTDOWN__GRACE_SECONDS="120",
+        APP_SHUTDOWN__STOP_SECONDS="90",
+        APP_SHUTDOWN__GRACE_SECONDS="150",
     )
     service.signal()
     service.logged("lifespan", step="ends")
@@ -111,4 +111,4 @@ def test_all_that_hangs_together_stays_within_the_sum(serve: Start) -> None:
     )
     service.signal()
     assert service.ended(SOON) == 1
-    assert service.report["seconds"]["stopping"] < 5
+    assert service.report["seconds"]["stopping"] < 4 + 10

@@ -20,7 +20,7 @@ def command(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[st
         capture_output=True,
         text=True,
         check=False,
-        timeout=20,
+        timeout=60,
     )
 
 

@@ -35,14 +35,14 @@ def test_they_open_after_and_close_before_what_they_need(serve: Start) -> None:
 
 
 def test_independent_ones_open_and_close_side_by_side(serve: Start) -> None:
-    independent = {f"part{i}": {"open": 0.7, "close": 0.7} for i in range(5)}
+    independent = {f"part{i}": {"open": 1.5, "close": 1.5} for i in range(5)}
     service = serve("parts", **parts(**independent))
     ready = service.lines("phase", phase="ready")[0]
-    assert 0.7 <= ready["elapsed"] < 2.5
+    assert 1.5 <= ready["elapsed"] < 6, "one after the other takes 7.5 s"
     service.signal()
     assert service.ended() == 0
-    assert 0.7 <= service.report["seconds"]["stopping"] < 2.5
-    assert all(seconds >= 0.7 for seconds in service.report["components"].values())
+    assert 1.5 <= service.report["seconds"]["stopping"] < 6
+    assert all(seconds >= 1.5 for seconds in service.report["components"].values())
 
 
 def test_one_that_fails_to_open_is_named_and_the_others_closed(start: Start) -> None:
@@ -59,7 +59,7 @@ def test_one_that_hangs_as_it_opens_is_given_up(start: Start, how: str) -> None:
     service = start(
         "parts", **parts(pool={}, queue={"needs": ["pool"], "open": how, "start_timeout": 0.5})
     )
-    assert service.ended(12) == 3
+    assert service.ended() == 3
     (sentence,) = service.stderr.splitlines()
     assert sentence == "component 'queue' did not open within its 0.5 s"
     assert order(service, "closed") == ["pool"]
@@ -71,7 +71,7 @@ def test_one_that_hangs_as_it_closes_is_left_behind(serve: Start, how: str) -> N
         "parts", **parts(pool={}, queue={"needs": ["pool"], "close": how, "stop_timeout": 0.5})
     )
     service.signal()
-    assert service.ended(12) == 1
+    assert service.ended() == 1
     assert order(service, "closed") == ["pool"]
     assert "component queue" in service.report["cut"]
     (line,) = service.lines("component overran its budget")
@@ -85,8 +85,8 @@ def test_all_together_stay_within_the_budget(serve: Start) -> None:
     slow["three"]["needs"] = ["two"]
     service = serve("parts", **parts(**slow), APP_SHUTDOWN__STOP_SECONDS="1")
     service.signal()
-    assert service.ended(12) == 1
-    assert service.report["seconds"]["stopping"] < 5
+    assert service.ended() == 1
+    assert service.report["seconds"]["stopping"] < 20
     assert set(service.report["cut"]) == {"component one", "component two", "component three"}
 
 
@@ -101,9 +101,14 @@ def test_one_that_raises_as_it_closes_keeps_no_other_open(serve: Start) -> None:
 
 
 def test_a_second_signal_does_not_wait_for_them(serve: Start) -> None:
-    service = serve("parts", **parts(queue={"close": "hang", "stop_timeout": 60}))
+    service = serve(
+        "parts",
+        **parts(queue={"close": "hang", "stop_timeout": 60}),
+        APP_SHUTDOWN__STOP_SECONDS="90",
+        APP_SHUTDOWN__GRACE_SECONDS="150",
+    )
     service.signal()
     service.logged("closing")
     service.signal()
-    assert service.ended(8) == 1
+    assert service.ended() == 1
     assert service.report["cut"] == ["component queue"]

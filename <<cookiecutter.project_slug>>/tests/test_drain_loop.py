@@ -45,7 +45,7 @@ class FakeGauge:
 
 def in_loop(work: Coroutine[Any, Any, T]) -> T:
     async def bounded() -> T:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await work
 
     return asyncio.run(bounded())
@@ -71,7 +71,7 @@ def test_it_sleeps_until_the_floor() -> None:
     gauge = FakeGauge()
     began = time.monotonic()
     assert in_loop(run(DrainPolicy(floor=0.3), gauge)) is False
-    assert 0.3 <= time.monotonic() - began < 2
+    assert 0.3 <= time.monotonic() - began < 8
     assert gauge.asked <= 3, "no polling"
 
 
@@ -98,13 +98,13 @@ def test_a_late_arrival_puts_the_end_off() -> None:
         await loop
         return time.monotonic() - began
 
-    assert 0.6 <= in_loop(main()) < 3
+    assert 0.6 <= in_loop(main()) < 10
 
 
 def test_the_limit_cuts_it_short() -> None:
     began = time.monotonic()
     assert in_loop(run(DrainPolicy(limit=0.2), FakeGauge(in_flight=1))) is True
-    assert 0.2 <= time.monotonic() - began < 2
+    assert 0.2 <= time.monotonic() - began < 8
 
 
 @pytest.mark.parametrize("before", [True, False])

@@ -13,7 +13,7 @@ from tests.kube import KubeApi, endpoint, endpoint_slice, serving
 #: Seconds; what nobody waits for is far from all that somebody does.
 SLACK, FALLBACK, LIMIT = 0.3, 0.8, 12.0
 #: How late a busy machine may be.
-LATE = 2.5
+LATE = 8
 OTHERS = (endpoint("web-2"), endpoint("web-3"))
 
 

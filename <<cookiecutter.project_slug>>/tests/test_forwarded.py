@@ -215,9 +215,9 @@ def ask(
     port: int, path: str, tls: ssl.SSLContext | None = None, **headers: str
 ) -> tuple[int, http.client.HTTPMessage, Any]:
     connection = (
-        http.client.HTTPSConnection(HOST, port, timeout=20, context=tls)
+        http.client.HTTPSConnection(HOST, port, timeout=60, context=tls)
         if tls is not None
-        else http.client.HTTPConnection(HOST, port, timeout=20)
+        else http.client.HTTPConnection(HOST, port, timeout=60)
     )
     given = {"Host": "shop.example", **headers}
     connection.request("GET", path, headers=given)
@@ -241,7 +241,7 @@ def test_urls_and_client_are_those_in_front_of_the_proxy(
         status, headers, _ = ask(port, "/items", tls)
         assert (status, headers["location"]) == (307, "https://shop.example/items/")
         with connect(f"wss://{HOST}:{port}/socket", ssl=tls) as websocket:
-            url, client = str(websocket.recv(timeout=20)).split()
+            url, client = str(websocket.recv(timeout=60)).split()
         assert (url, client) == (f"wss://{HOST}:{port}/socket", HOST)
 
 

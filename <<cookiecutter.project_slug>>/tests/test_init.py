@@ -79,7 +79,7 @@ def test_the_third_signal_passes(start: Start) -> None:
             os.kill(init, signal.SIGTERM)
             service.logged(event)
         os.kill(init, signal.SIGTERM)
-        assert service.ended(5) == 128 + signal.SIGTERM
+        assert service.ended() == 128 + signal.SIGTERM
 
 
 def test_processes_of_the_service_end_with_it_in_good_order(start: Start) -> None:

@@ -118,7 +118,7 @@ def test_a_list_that_fails(
     with pytest.raises(Error) as failed:
         list(client(api.url).slices())
     assert words in explain(failed.value)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_a_watch_that_fails(
             api.fail(fault)
     assert words in explain(failed.value)
     assert getattr(failed.value, "status", 0) == status
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 def test_a_server_that_takes_no_connections(client: Client, quick: None) -> None:
@@ -187,7 +187,7 @@ def test_a_handshake_that_drips(client: Client, tmp_path: Path, quick: None) -> 
         with pytest.raises(TimeoutError) as failed:
             list(client(f"https://{HOST}:{port}", tmp_path).slices())
     assert explain(failed.value) == "the API does not answer"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 def test_a_name_lookup_that_hangs(
@@ -199,7 +199,7 @@ def test_a_name_lookup_that_hangs(
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         list(client("http://api.example").slices())
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     over.set()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from app.lifecycle.latch import Latch
 
-PATIENCE = 10.0
+PATIENCE = 40.0
 
 
 def in_threads(count: int, work: Callable[[], object]) -> list[threading.Thread]:

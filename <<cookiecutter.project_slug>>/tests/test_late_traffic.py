@@ -8,9 +8,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.conftest import Start
-from tests.harness import HOST, eventually
+from tests.harness import HOST, PATIENCE, eventually
 
-FLOOR = {"APP_SHUTDOWN__FLOOR_SECONDS": "1"}
+#: Time in which a slow machine, too, has sent all that comes late.
+FLOOR = {"APP_SHUTDOWN__FLOOR_SECONDS": "3"}
 
 
 def test_new_connections_are_served(serve: Start) -> None:
@@ -52,7 +53,7 @@ def test_a_response_that_asks_to_keep_the_connection_is_overruled(serve: Start) 
     """sse-starlette sends `Connection: keep-alive`; the client must not get both."""
     service = serve("streams", **FLOOR)
     service.drain()
-    client = HTTPConnection(HOST, service.port, timeout=5)
+    client = HTTPConnection(HOST, service.port, timeout=PATIENCE)
     client.request("GET", "/sse-starlette")
     assert client.getresponse().headers.get_all("connection") == ["close"]
     client.close()
@@ -93,7 +94,7 @@ def test_a_late_websocket_is_served_and_then_told(serve: Start) -> None:
         websocket.send("late")
         assert websocket.recv() == "late"
         with pytest.raises(ConnectionClosed) as closed:
-            websocket.recv(timeout=10)
+            websocket.recv(timeout=PATIENCE)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1012
     assert service.ended() == 0
@@ -102,17 +103,17 @@ def test_a_late_websocket_is_served_and_then_told(serve: Start) -> None:
 
 def test_each_late_request_puts_the_end_off(serve: Start) -> None:
     """As long as somebody sends, some router has not heard of the stop."""
-    service = serve(APP_SHUTDOWN__QUIET_SECONDS="0.8")
+    service = serve(APP_SHUTDOWN__QUIET_SECONDS="2")
     assert service.get("/hello").status == 200
     service.drain()
-    until = time.monotonic() + 2
+    until = time.monotonic() + 4
     last = time.monotonic()
     while last < until:
         assert service.get("/hello").status == 200
         last = time.monotonic()
         time.sleep(0.1)  # the pace of the client, well below quiet
     assert service.ended() == 0
-    assert service.report["seconds"]["draining"] > 2
+    assert service.report["seconds"]["draining"] > 4
 
 
 def test_the_limit_ends_even_a_drain_that_is_never_quiet(serve: Start) -> None:
@@ -126,14 +127,14 @@ def test_the_limit_ends_even_a_drain_that_is_never_quiet(serve: Start) -> None:
         except ConnectionError:
             return True
 
-    eventually(refused, "the listener to close", timeout=5)
+    eventually(refused, "the listener to close")
     assert service.ended() == 0
-    assert service.report["seconds"]["draining"] < 2
+    assert service.report["seconds"]["draining"] < 10
 
 
 @pytest.mark.parametrize("path", ["/readyz", "/livez"])
 def test_probes_on_the_main_port_do_not_hold_it_up(serve: Start, path: str) -> None:
-    service = serve(APP_SHUTDOWN__QUIET_SECONDS="1.5")
+    service = serve(APP_SHUTDOWN__QUIET_SECONDS="1.5", APP_SHUTDOWN__LIMIT_SECONDS="60")
     assert service.get("/hello").status == 200
     service.drain()
     began = time.monotonic()
@@ -148,8 +149,8 @@ def test_probes_on_the_main_port_do_not_hold_it_up(serve: Start, path: str) -> N
         time.sleep(0.1)  # a balancer's period, well below quiet
         return False
 
-    eventually(over, "the listener to close", timeout=10)
-    assert time.monotonic() - began < 5
+    eventually(over, "the listener to close")
+    assert time.monotonic() - began < 20
     assert service.ended() == 0
     # The first request may have ended just after the signal; no probe counts.
     assert service.report["requests_served"] <= 1

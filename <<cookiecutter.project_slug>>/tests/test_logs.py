@@ -34,7 +34,7 @@ def test_a_request_has_an_access_line_and_a_probe_none(serve: Start) -> None:
         ("GET", "/hello", 200),
         ("GET", "/nowhere", 404),
     ]
-    assert all(line["seconds"] < 5 for line in service.lines("request"))
+    assert all(line["seconds"] < 30 for line in service.lines("request"))
 
 
 def test_the_callers_request_id_is_taken_over(serve: Start) -> None:

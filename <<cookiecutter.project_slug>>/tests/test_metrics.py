@@ -106,7 +106,7 @@ def test_the_phase_flips_while_it_drains(serve: Start) -> None:
 def test_a_blocked_loop_shows(serve: Start) -> None:
     service = serve()
     with service.connect() as connection:
-        connection.ask("/block?seconds=2")
+        connection.ask("/block?seconds=5")
         eventually(lambda: metrics(service)["app_event_loop_stalled_seconds"] > 0.5, "the stall")
         assert connection.response().status == 200
 

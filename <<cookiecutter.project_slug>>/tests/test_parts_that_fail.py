@@ -6,8 +6,8 @@ from tests.conftest import Start
 from tests.harness import Service, eventually
 
 #: Seconds that a stop may take which waits for nothing.
-SOON = 8.0
-LONG = {"APP_SHUTDOWN__STOP_SECONDS": "30", "APP_SHUTDOWN__GRACE_SECONDS": "60"}
+SOON = 30.0
+LONG = {"APP_SHUTDOWN__STOP_SECONDS": "90", "APP_SHUTDOWN__GRACE_SECONDS": "150"}
 
 
 def test_a_lifespan_that_fails_is_said_in_one_sentence(start: Start) -> None:

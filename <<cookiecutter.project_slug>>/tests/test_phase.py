@@ -66,7 +66,7 @@ def test_passing_a_phase_wakes_who_waits_for_it() -> None:
     thread.join(10)
     assert reached == [True]
     for phase in (Phase.STARTING, Phase.READY, Phase.DRAINING, Phase.STOPPING):
-        asyncio.run(asyncio.wait_for(lifecycle.wait(phase), 1))
+        asyncio.run(asyncio.wait_for(lifecycle.wait(phase), 40))
     assert lifecycle.wait_in_thread(Phase.STOPPED, 0) is False
 
 
@@ -82,7 +82,7 @@ def test_of_many_at_once_one_wins() -> None:
             won: list[str] = won,
             barrier: threading.Barrier = barrier,
         ) -> None:
-            barrier.wait(10)
+            barrier.wait(40)
             if lifecycle.drain(name):
                 won.append(name)
 

@@ -58,17 +58,17 @@ def _slowest(service: Service, probe: str, times: int = 20) -> float:
 
 
 def test_a_blocked_loop_makes_it_unready_but_not_dead(serve: Start) -> None:
-    service = serve(APP_PROBES__UNREADY_SECONDS="0.5")
+    service = serve(APP_PROBES__UNREADY_SECONDS="2")
     with service.connect() as connection:
-        connection.ask("/block?seconds=4")
+        connection.ask("/block?seconds=10")
         service.busy(1)
         assert service.probe("readyz").status == 200, "not at once"
-        eventually(lambda: service.probe("readyz").status == 503, "readyz to say no", timeout=3)
+        eventually(lambda: service.probe("readyz").status == 503, "readyz to say no")
         assert b"event loop blocked" in service.probe("readyz").body
         assert service.probe("livez").status == 200
-        assert _slowest(service, "readyz") < 0.25, "nominally below 50 ms"
+        assert _slowest(service, "readyz") < 1, "nominally below 50 ms"
         assert connection.response().status == 200
-    eventually(lambda: service.probe("readyz").status == 200, "readyz to recover", timeout=5)
+    eventually(lambda: service.probe("readyz").status == 200, "readyz to recover")
     service.signal()
     assert service.ended() == 0
 
@@ -76,22 +76,23 @@ def test_a_blocked_loop_makes_it_unready_but_not_dead(serve: Start) -> None:
 def test_a_loop_blocked_beyond_the_stall_limit_is_dead(serve: Start) -> None:
     service = serve(APP_PROBES__STALL_SECONDS="0.5")
     with service.connect() as connection:
-        connection.ask("/block?seconds=3")
+        connection.ask("/block?seconds=8")
         service.busy(1)
-        eventually(lambda: service.probe("livez").status == 503, "livez to say no", timeout=3)
+        eventually(lambda: service.probe("livez").status == 503, "livez to say no")
         assert connection.response().status == 200
-    eventually(lambda: service.probe("livez").status == 200, "livez to recover", timeout=5)
+    eventually(lambda: service.probe("livez").status == 200, "livez to recover")
 
 
 def test_a_draining_service_with_a_blocked_loop_stays_alive(serve: Start) -> None:
     """A restart would only lose what is in flight."""
     service = serve(APP_PROBES__STALL_SECONDS="0.5")
     with service.connect() as connection:
-        connection.ask("/block?seconds=4")
+        connection.ask("/block?seconds=10")
         service.busy(1)
-        eventually(lambda: service.probe("livez").status == 503, "livez to say no", timeout=3)
+        eventually(lambda: service.probe("livez").status == 503, "livez to say no")
         service.signal()
-        eventually(lambda: service.probe("livez").status == 200, "the drain", timeout=2)
+        eventually(lambda: service.probe("livez").status == 200, "the drain")
+        assert service.status()["in_flight"] == 1, "only after the block"
         assert connection.response().closes
     assert service.ended() == 0
 

@@ -104,5 +104,5 @@ def test_a_port_that_is_taken_ends_it(tmp_path: Path) -> None:
 
 def test_it_ends_when_somebody_else_stops_the_service(run: Service) -> None:
     with run.prestop() as hook:
-        assert hook.wait(20) == 0
+        assert hook.wait(60) == 0
     assert run.ended() == Exit.CLEAN

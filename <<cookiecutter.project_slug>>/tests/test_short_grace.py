@@ -22,7 +22,7 @@ FAR = {
     "APP_SHUTDOWN__GRACE_SECONDS": "300",
 }
 #: Seconds of which the kubelet gives two; a busy machine is late.
-SOON = 8.0
+SOON = 30.0
 HURRY = "received SIGTERM before the preStop hook had its answer"
 
 
@@ -46,7 +46,7 @@ def test_it_ends_in_time_and_says_which_grace_period_it_found(serve: Start) -> N
     assert service.ended(SOON) == 0
     assert service.lines("hurry", reason=HURRY)
     found = service.logged("grace period is shorter", expected=300)["found"]
-    assert 2 <= found < 10
+    assert 2 <= found < 60
     assert service.report["found_grace"] == found
     assert "the grace period is" in hook.communicate(timeout=SOON)[0]
     assert hook.returncode == 0

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Start
-from tests.harness import HOST, eventually
+from tests.harness import HOST, PATIENCE, eventually
 
 #: Keeps the imports from going on until a file is there.
 HELD = """
@@ -70,17 +70,20 @@ def test_the_startup_probe_waits_for_the_start(start: Start) -> None:
 def test_the_startup_probe_waits_no_longer_than_it_is_asked_to(start: Start) -> None:
     service = start("parts", PARTS=SLOW)
     service.logged("opening", part="slow")
+    took = {}
     for asked, least in {"1": 1, "1000": 4, "-1": 0, "soon": 0, "9" * 5000: 4}.items():
         began = time.monotonic()
         assert service.probe(f"startupz?wait={asked}").status == 503
-        assert least <= time.monotonic() - began < least + 3
+        took[asked] = time.monotonic() - began
+        assert least <= took[asked] < least + 15
+    assert max(took["-1"], took["soon"]) < took["1"] < took["1000"]
 
 
 def test_a_signal_during_the_start_closes_what_is_open(start: Start) -> None:
     service = start("parts", PARTS=SLOW)
     service.logged("opening", part="slow")
     service.signal()
-    assert service.ended(8) == 0
+    assert service.ended() == 0
     assert [line["part"] for line in service.lines("closed")] == ["first"]
     assert not service.lines("phase", phase="ready")
     assert service.report["reason"] == "received SIGTERM"
@@ -91,8 +94,8 @@ def test_the_hook_during_the_start(start: Start) -> None:
     service = start("parts", PARTS=SLOW)
     service.logged("opening", part="slow")
     hook = service.prestop()
-    assert hook.wait(8) == 0
-    assert service.ended(8) == 0
+    assert hook.wait(PATIENCE) == 0
+    assert service.ended() == 0
     assert service.report["reason"] == "preStop hook"
 
 
@@ -130,7 +133,7 @@ def test_a_private_directory_stands_in_for_one_that_cannot_be_written(start: Sta
     assert path.is_socket()
     assert private.stat().st_mode & 0o777 == 0o700
     assert path.stat().st_mode & 0o777 == 0o600
-    assert service.prestop().wait(10) == 0
+    assert service.prestop().wait(PATIENCE) == 0
     assert service.ended() == 0
     assert not path.exists()
 
@@ -146,7 +149,7 @@ def test_a_directory_that_others_may_enter_is_refused(start: Start) -> None:
         (sentence,) = service.stderr.splitlines()
         assert str(shared) in sentence
         assert "only this user may enter" in sentence
-        assert service.prestop().wait(10) == 1
+        assert service.prestop().wait(PATIENCE) == 1
     finally:
         shutil.rmtree(elsewhere)
 
@@ -168,7 +171,7 @@ def test_a_socket_left_behind_is_replaced(serve: Start) -> None:
     left = killed.environment["APP_CONTROL_SOCKET"]
     assert Path(left).is_socket()
     service = serve(APP_CONTROL_SOCKET=left)
-    assert service.prestop().wait(10) == 0
+    assert service.prestop().wait(PATIENCE) == 0
     assert service.ended() == 0
     assert not Path(left).exists()
 
@@ -179,11 +182,17 @@ def test_a_socket_in_use_is_refused(serve: Start, start: Start) -> None:
     assert second.ended() == 3
     (sentence,) = second.stderr.splitlines()
     assert "another service has the control socket" in sentence
-    assert first.prestop().wait(10) == 0
+    assert first.prestop().wait(PATIENCE) == 0
 
 
 def test_the_listener_is_closed_when_it_says_so(serve: Start) -> None:
-    service = serve("parts", PARTS='{"slow": {"close": 2}}')
+    """The component holds the stop up for as long as the test looks."""
+    service = serve(
+        "parts",
+        PARTS='{"slow": {"close": "hang", "stop_timeout": 90}}',
+        APP_SHUTDOWN__STOP_SECONDS="90",
+        APP_SHUTDOWN__GRACE_SECONDS="150",
+    )
     service.signal()
     service.logged("closing")
 
@@ -194,6 +203,8 @@ def test_the_listener_is_closed_when_it_says_so(serve: Start) -> None:
             return True
         return False
 
-    eventually(refused, "the listener to close", timeout=1)
+    eventually(refused, "the listener to close")
     assert service.probe("livez").status == 200, "the management port is open to the last"
-    assert service.ended() == 0
+    service.signal()
+    assert service.ended() == 1
+    assert service.report["cut"] == ["component slow"]

@@ -29,7 +29,7 @@ def test_a_stream_is_ended_without_its_handlers_help(serve: Start, path: str) ->
             pass
         assert connection.ends()
     assert service.ended() == 0
-    assert service.seconds() < 6
+    assert service.seconds() < 9
     assert service.report["streams_ended"] == 1
     assert service.report["cut"] == []
     assert not [line for line in service.lines() if line["level"] == "error"]
@@ -56,7 +56,7 @@ def test_a_handler_that_does_not_leave_is_ended(serve: Start) -> None:
             pass
         assert connection.ends()
     assert service.ended() == 0
-    assert service.seconds() < 6
+    assert service.seconds() < 9
 
 
 def test_the_example_says_goodbye(serve: Start) -> None:
@@ -71,7 +71,7 @@ def test_the_example_says_goodbye(serve: Start) -> None:
 
 
 def test_streams_do_not_end_all_at_once(serve: Start) -> None:
-    spread, count = 2.0, 8
+    spread, count = 4.0, 8
     service = serve("streams", APP_SHUTDOWN__STREAM_SPREAD_SECONDS=str(spread))
     connections = [service.connect() for _ in range(count)]
     for connection in connections:
@@ -88,9 +88,9 @@ def test_streams_do_not_end_all_at_once(serve: Start) -> None:
         reader.start()
     service.signal()
     for reader in readers:
-        reader.join(20)
+        reader.join(60)
     assert len(ends) == count
-    assert spread * 0.6 < max(ends) - min(ends) < spread + 1.5
+    assert spread * 0.6 < max(ends) - min(ends) < spread + 8
     gaps = [later - earlier for earlier, later in zip(sorted(ends), sorted(ends)[1:], strict=False)]
     assert max(gaps) < spread / 2, "spread evenly, not in two heaps"
     assert service.ended() == 0

@@ -8,8 +8,8 @@ from tests.conftest import Start
 from tests.harness import eventually
 
 #: Seconds that a stop may take which gives up what does not end.
-SOON = 8.0
-FAR = {"APP_SHUTDOWN__LIMIT_SECONDS": "15", "APP_SHUTDOWN__GRACE_SECONDS": "40"}
+SOON = 30.0
+FAR = {"APP_SHUTDOWN__LIMIT_SECONDS": "90", "APP_SHUTDOWN__GRACE_SECONDS": "150"}
 
 
 def test_a_timer_that_waits_is_named_and_left_behind(serve: Start) -> None:

@@ -24,7 +24,7 @@ def test_the_round_under_way_finishes_and_no_other_begins(serve: Start) -> None:
     assert "draining" not in begun
     assert service.report["tasks_finished"] == 2, "with the one whose next round is far away"
     assert service.report["tasks_cut"] == []
-    assert service.report["seconds"]["total"] < 4
+    assert service.report["seconds"]["total"] < 15
 
 
 def test_spawned_work_goes_on_through_the_drain(serve: Start) -> None:
@@ -53,7 +53,7 @@ def test_what_overruns_is_cancelled_with_the_reason_and_named(serve: Start, name
     service = serve("work", APP_SHUTDOWN__STOP_SECONDS="2")
     service.get(f"/spawn/{name}")
     service.signal()
-    assert service.ended(12) == 1
+    assert service.ended() == 1
     assert service.report["tasks_cut"] == [name]
     assert f"task {name}" in service.report["cut"]
     if name == "long":
@@ -64,10 +64,10 @@ def test_what_overruns_is_cancelled_with_the_reason_and_named(serve: Start, name
 
 
 def test_a_second_signal_ends_their_budget(serve: Start) -> None:
-    service = serve("work", APP_SHUTDOWN__STOP_SECONDS="15")
+    service = serve("work", APP_SHUTDOWN__STOP_SECONDS="90", APP_SHUTDOWN__GRACE_SECONDS="150")
     service.get("/spawn/long")
     service.signal()
     service.logged("stop", step="listener and connections closed")
     service.signal()
-    assert service.ended(8) == 1
+    assert service.ended() == 1
     assert service.report["tasks_cut"] == ["long"]

@@ -236,7 +236,7 @@ def test_a_pod_lives_and_stops_as_rendered(
     assert "nothing was cut off" in hook.stdout
     with contextlib.suppress(ProcessLookupError):
         service.send_signal(signal.SIGTERM)
-    assert service.wait(20) == 0
+    assert service.wait(60) == 0
     assert time.monotonic() - began < kubelet.objects.pod["terminationGracePeriodSeconds"]
 
 

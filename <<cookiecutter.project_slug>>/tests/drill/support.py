@@ -17,7 +17,7 @@ def in_loop(coroutine: Coroutine[Any, Any, None]) -> None:
     """Runs a test's coroutine; none of them needs more than a few seconds."""
 
     async def bounded() -> None:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             await coroutine
 
     asyncio.run(bounded())

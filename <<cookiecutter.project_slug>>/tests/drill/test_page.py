@@ -66,7 +66,7 @@ def dom(report: Any) -> Elements:
             ],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
         )
     return Elements(done.stdout)
 

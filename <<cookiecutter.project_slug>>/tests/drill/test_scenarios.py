@@ -37,7 +37,7 @@ Change = Callable[[Plan], Plan]
 
 def analysis_of(name: str, plan: Plan, folder: Path) -> Analysis:
     async def bounded() -> Analysis:
-        async with asyncio.timeout(100):
+        async with asyncio.timeout(400):
             backend = LocalBackend(print, folder)
             return Analysis.of(await rehearse(SCENARIOS[name], plan, backend))
 

@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.drill.cluster.standin import Run, Test
 
-SECONDS = 60
+SECONDS = 180
 
 
 @pytest.fixture

@@ -93,7 +93,7 @@ def test_a_release_that_is_rolled_back_has_a_revision_of_its_own(on_standin: Run
     async def test(standin: Standin) -> None:
         async with standin.open() as cluster:
             await cluster.update(never_ready)
-            await cluster._scene.tracker.until(lambda: len(cluster.records) == 3, 5, "no new pod")
+            await cluster._scene.tracker.until(lambda: len(cluster.records) == 3, 60, "no new pod")
             assert not cluster.is_rolled_out()
             await cluster.roll_back()
             await cluster.rolled_out()

@@ -165,7 +165,7 @@ def test_a_version_that_is_forgotten_is_listed_again(how: str, on_standin: Run) 
             standin.store.remove(path)  # nobody who watches hears of it
             standin.store.history.pop()
             standin.server.cut()
-            await cluster._scene.tracker.until(lambda: len(cluster.records) == 3, 10, "no new pod")
+            await cluster._scene.tracker.until(lambda: len(cluster.records) == 3, 60, "no new pod")
             await cluster.settled()
             assert cluster.timeline.first("gone", old) is not None
 

@@ -90,7 +90,7 @@ class World:
         await eventually(lambda: log.exists() and log.read_text().count("up\n") >= times)
 
 
-async def eventually(condition: Callable[[], object], within: float = 10.0) -> None:
+async def eventually(condition: Callable[[], object], within: float = 40.0) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "not so in time"

@@ -194,10 +194,10 @@ def test_a_pod_counts_when_it_has_been_ready_for_min_ready_seconds() -> None:
         await asyncio.sleep(0.1)
         assert not fleet.deployment.complete
         began = time.monotonic()
-        assert await fleet.deployment.until(lambda: fleet.deployment.complete, within=9)
-        assert time.monotonic() - began < 5
+        assert await fleet.deployment.until(lambda: fleet.deployment.complete, within=60)
+        assert time.monotonic() - began < 30
 
-    Fleet(1, 1, 0, min_ready=0.4).runs(act)
+    Fleet(1, 1, 0, min_ready=2).runs(act)
 
 
 def test_without_progress_for_its_deadline_a_rollout_has_failed() -> None:
@@ -217,11 +217,11 @@ def test_progress_extends_the_deadline() -> None:
         waiting = asyncio.create_task(fleet.deployment.rolled_out())
         for number in (1, 2, 3):
             await fleet.grows_to(f"b{number}")
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(1.2)
             fleet.ready(f"b{number}")
         assert await waiting is True
 
-    Fleet(3, 1, 0, progress_deadline=0.8).runs(act)
+    Fleet(3, 1, 0, progress_deadline=3).runs(act)
 
 
 def test_a_deleted_pod_does_not_count_and_an_evicted_one_does_until_it_is_gone() -> None:

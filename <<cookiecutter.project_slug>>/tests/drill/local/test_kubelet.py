@@ -96,13 +96,13 @@ def test_the_grace_period_covers_the_hook(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(stopping, "LEAST_SECONDS", 0.1)
 
     async def check() -> None:
-        sleep = sleeping(0.6)
-        world = await deleted(tmp_path, STUBBORN, grace=1.0, **sleep)
+        sleep = sleeping(1.5)
+        world = await deleted(tmp_path, STUBBORN, grace=2.5, **sleep)
         told, term, killed = (
             world.timeline.first(what, "a1") or 0.0 for what in ("deleted", "SIGTERM", "SIGKILL")
         )
-        assert term - told >= 0.6
-        assert 1.0 <= killed - told < 1.5
+        assert term - told >= 1.5
+        assert 2.5 <= killed - told < 2.5 + 1.5
 
     in_loop(check())
 
@@ -234,16 +234,16 @@ def test_liveness_is_not_asked_while_a_pod_ends(tmp_path: Path) -> None:
 def test_a_container_that_exits_is_started_again_at_once_and_then_after_a_back_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kubelet, "BACK_OFF_SECONDS", 0.5)
+    monkeypatch.setattr(kubelet, "BACK_OFF_SECONDS", 2.0)
 
     async def check() -> None:
         world = World(tmp_path)
-        await world.run(rendered("print('up', flush=True); exit(3)"), lambda w: w.up(times=4))
+        await world.run(rendered("print('up', flush=True); exit(3)"), lambda w: w.up(times=3))
         exits = [e.at for e in world.timeline.events if e.what == "exited"]
         starts = [e.at for e in world.timeline.events if e.what == "started"]
         waits = [start - end for start, end in zip(starts[1:], exits, strict=False)]
-        assert waits[0] < 0.5
-        assert waits[1] >= 0.5
+        assert waits[0] < 2
+        assert waits[1] >= 2
         assert waits[2] >= 1.0
         assert world.record.restarts == 3
         codes = [e.detail for e in world.timeline.events if e.what == "exited"]
