@@ -164,3 +164,14 @@ def test_the_listener_closes_at_the_limit_though_streams_still_end(serve: Start)
     limit = next(i for i, line in enumerate(service.lines()) if "limit is" in str(line))
     ended = next(i for i, line in enumerate(service.lines()) if line.get("path") == "/stubborn")
     assert limit < ended
+
+
+def test_time_left_of_a_stream_is_until_its_end(serve: Start) -> None:
+    service = serve("streams", APP_SHUTDOWN__LIMIT_SECONDS="10")
+    with service.connect() as stream:
+        stream.ask("/left")
+        stream.head()
+        assert float(stream.chunk()) == float("inf")
+        service.signal()
+        assert 0 < float(stream.chunk()) <= 1, "the second to say goodbye"
+    assert service.ended() == 0

@@ -85,6 +85,18 @@ async def goodbye(draining: Draining) -> StreamingResponse:
     return StreamingResponse(until_turn(), media_type="text/event-stream")
 
 
+@app.get("/left")
+async def left(draining: Draining) -> StreamingResponse:
+    """The seconds that it has left, before and at its turn."""
+
+    async def until_turn() -> AsyncIterator[str]:
+        yield f"{draining.remaining()}"
+        await draining.turn()
+        yield f"{draining.remaining()}"
+
+    return StreamingResponse(until_turn(), media_type="text/event-stream")
+
+
 @app.get("/stubborn")
 async def stubborn(draining: Draining) -> StreamingResponse:
     """Takes its turn and does not leave."""

@@ -58,6 +58,8 @@ class Exchange:
     #: A stream that was ended from this side, and whether its handler has heard of it.
     ended = False
     told = False
+    #: When this stream is ended, on the monotonic clock; None until that is decided.
+    ends_at: float | None = None
     #: Made by the handler that wants to say goodbye itself, set when it may.
     turn: asyncio.Event | None = None
     _body_read = False

@@ -49,8 +49,16 @@ class Draining:
         return self._lifecycle.draining
 
     def remaining(self) -> float:
-        """Seconds until this request is cut off; infinite while no stop is under way."""
-        return self._lifecycle.until_cut()
+        """Seconds until this request is cut off; infinite while no stop is under way.
+
+        For a stream: until it is ended, as soon as that is decided, when arrivals are over.
+        """
+        left = self._lifecycle.until_cut()
+        ends_at = None if self._exchange is None else self._exchange.ends_at
+        if ends_at is None:
+            return left
+        until_end = max(0.0, ends_at - time.monotonic())
+        return min(until_end, left) if self._lifecycle.shortened.is_set() else until_end
 
     async def begun(self) -> None:
         """Return as soon as a stop is under way. Readiness is false by then, but
@@ -103,6 +111,7 @@ async def end_streams(traffic: Traffic, *, spread: float, hurried: Latch) -> Non
             over.set()
 
     def end_in(delay: float, stream: Exchange) -> None:
+        stream.ends_at = time.monotonic() + delay
         end = asyncio.create_task(_end(stream, delay, hurried))
         ends.add(end)
         if stream.records:
@@ -145,6 +154,7 @@ async def _end(stream: Exchange, delay: float, hurried: Latch) -> None:
     if stream.complete or await stream.gone(0):
         return
     if stream.turn is not None:
+        stream.ends_at = time.monotonic() + FAREWELL
         stream.turn.set()
         if await stream.gone(FAREWELL) or stream.complete:
             return
