@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self, TextIO
@@ -29,6 +30,8 @@ from drill.record import Endpoint
 #: How long it stays after its last line, so that whoever follows the log has read that.
 LINGER_SECONDS = 2.0
 FLUSH_SECONDS = 0.5
+#: Within these the address must lead to a pod: a node may hear late of a new release's endpoints.
+REACHABLE_SECONDS = 60.0
 #: Of one line: container runtimes split lines of more than 16 KiB.
 LINE_OCTETS = 12_000
 
@@ -43,6 +46,7 @@ class Options:
     streams: int
     routes: Routes
     linger: float = LINGER_SECONDS
+    patience: float = REACHABLE_SECONDS
 
     def dump(self) -> str:
         """As JSON. The routes are as in ``drill.toml``."""
@@ -113,6 +117,19 @@ class ReportedLedger(Ledger):
         self._report.entry("accepted", job=job, pod=pod)
 
 
+async def reachable(host: str, port: int, patience: float) -> None:
+    """Return once somebody answers there, or after ``patience`` seconds."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(patience):
+            while True:
+                with suppress(OSError):
+                    async with asyncio.timeout(1):
+                        _, writer = await asyncio.open_connection(host, port)
+                    writer.close()
+                    return
+                await asyncio.sleep(0.1)
+
+
 async def run(options: Options, report: Report, clock: Callable[[], float]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -121,6 +138,7 @@ async def run(options: Options, report: Report, clock: Callable[[], float]) -> N
     ledger = ReportedLedger(report, clock)
     traffic = Traffic(lambda: service, ledger, clock, options.routes)
 
+    await reachable(options.host, options.port, options.patience)
     async with asyncio.TaskGroup() as tasks:
         load = Load(traffic, options.rate, tasks)
         report.line("begin")

@@ -1,13 +1,16 @@
 """The load as a program: what is mounted is enough to run it, and what it says is understood."""
 
+import asyncio
 import http.server
 import importlib.util
 import io
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,13 +23,13 @@ pytest.importorskip("kubernetes", reason="the package `kubernetes` is not instal
 from drill.cluster import feed, job
 from drill.cluster.clock import ClusterTimeline
 from drill.errors import DrillError
-from drill.load.__main__ import Options, Report
+from drill.load.__main__ import Options, Report, reachable
 from drill.load.ledger import Kind
 from drill.load.loss import Reason
 from drill.load.routes import Call, Routes
 from tests.drill.cluster.standin import ROUTES
 
-NOBODY = Options("127.0.0.1", 1, 50, 1, ROUTES, linger=0)
+NOBODY = Options("127.0.0.1", 1, 50, 1, ROUTES, linger=0, patience=0)
 
 
 @pytest.fixture
@@ -97,6 +100,24 @@ def test_it_runs_in_a_bare_interpreter_and_ends_at_sigterm_with_its_last_line(
     first = result.ledger.samples[0]
     assert first.lost is not None
     assert first.lost.reason is Reason.REFUSED
+
+
+def test_it_begins_when_the_service_leads_somewhere() -> None:
+    """A node that hears late of a new release's endpoints refuses until then."""
+
+    async def wait() -> float:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = listener.getsockname()[1]
+            waiting = asyncio.create_task(reachable("127.0.0.1", port, 20))
+            done, _ = await asyncio.wait({waiting}, timeout=0.5)
+            assert not done
+            listener.listen()
+            began = time.monotonic()
+            await waiting
+            return time.monotonic() - began
+
+    assert asyncio.run(wait()) < 15
 
 
 def test_a_route_that_is_not_there_is_said_and_fails(mounted: Path) -> None:
