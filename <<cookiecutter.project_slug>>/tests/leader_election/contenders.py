@@ -11,6 +11,11 @@ from tests.leader_election.lease_server import LeaseServer
 
 #: Short, so that a test need not wait: a lease counts whole seconds.
 LEASE, RENEW, RETRY = 3, 2.0, 0.4
+#: So long that a hand-over is told from a lease that ran out, on a slow machine too.
+LONG_LEASE = {
+    "APP_LEADER_ELECTION__LEASE_SECONDS": "60",
+    "APP_LEADER_ELECTION__RENEW_SECONDS": "40",
+}
 #: Seconds by which a note may come late on a busy machine.
 SLOP = 0.05
 
@@ -70,7 +75,7 @@ class Contenders:
         read = [Note(float(at), name, what) for at, name, what in map(str.split, lines)]
         return [n for n in read if pod in ("", n.pod) and word in ("", n.word)]
 
-    def runs(self, pod: str, since: float = 0.0, timeout: float = 20) -> float:
+    def runs(self, pod: str, since: float = 0.0, timeout: float = 40) -> float:
         """Wait until the singleton runs in ``pod``; when it was first seen after ``since``."""
 
         def seen() -> list[Note]:
