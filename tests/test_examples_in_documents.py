@@ -17,50 +17,13 @@ from typing import IO
 
 import pytest
 
+from tests.around_examples import AROUND, CONSUME, CREATED, IN_CREATE_SERVICE, IN_HANDLER, MODELS, POOL
 from tests.template import Template, git, surroundings
 from tests.test_generated_project import free_port, make
 
 pytestmark = pytest.mark.slow
 #: Seconds that anything may take which has no limit of its own; the machine may be busy.
 PATIENCE = 60.0
-
-#: What every example finds, as the files of a project would have it.
-AROUND = """
-import asyncio, contextlib, multiprocessing, signal, sys
-from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from fastapi import APIRouter, BackgroundTasks, FastAPI, Request
-from fastapi.sse import EventSourceResponse, ServerSentEvent
-from pydantic import BaseModel
-from app.lifecycle.components import Component
-from app.lifecycle.phase import Phase
-from app.lifecycle.service import Service
-from tests.apps.runner import run
-
-router = APIRouter()
-components: list[Component] = []
-service: Service
-
-def done(what: str) -> None:
-    print("DONE", what, flush=True)
-
-def prepare(made: Service) -> None:
-    global service
-    service = made
-    more(made)
-
-def more(service: Service) -> None:
-    pass
-
-{before}
-{block}
-{after}
-
-if __name__ == "__main__":
-    app = FastAPI()
-    app.include_router(router)
-    sys.exit(run(app, components, prepare))
-"""
 
 
 @dataclass
@@ -234,77 +197,6 @@ class Example:
     needs: str = ""
     components: str = field(default="")
 
-
-MODELS = """
-class Job(BaseModel):
-    id: int
-class Accepted(BaseModel):
-    id: int
-class Report(BaseModel):
-    lines: int
-class Result(BaseModel):
-    done: int
-    more: bool
-class Batch(BaseModel):
-    first: int
-class Rows(BaseModel):
-    number: int
-    def batches(self) -> Iterator[Batch]:
-        return (Batch(first=i) for i in range(self.number))
-class Change(BaseModel):
-    number: int
-class Resume(BaseModel):
-    after: int
-class Question(BaseModel):
-    text: str
-class Token(BaseModel):
-    text: str
-Queue = asyncio.Queue
-async def work(job):
-    await asyncio.sleep(1)
-    done("work")
-async def reindex():
-    await asyncio.sleep(1)
-    done("reindex")
-async def refresh(): pass
-async def send_reminders(): pass
-async def build():
-    return Report(lines=1)
-async def store(batch):
-    await asyncio.sleep(0.1)
-    done(f"store {batch.first}")
-async def next_event():
-    await asyncio.sleep(0.1)
-    return "event"
-async def next_change():
-    await asyncio.sleep(0.1)
-    return Change(number=1)
-def last_change():
-    return 7
-async def handle(message):
-    done(f"handle {message}")
-class model:
-    @staticmethod
-    async def answer(question):
-        for i in range(30):
-            await asyncio.sleep(0.1)
-            yield Token(text=str(i))
-"""
-IN_HANDLER = "@router.get('/do')\nasync def do(request: Request) -> None:\n"
-IN_CREATE_SERVICE = "def more(service: Service) -> None:\n"
-CONSUME = """
-queue: Queue
-@router.get("/do")
-async def do() -> None:
-    global queue
-    queue = Queue()
-    service.tasks.spawn(consume(queue), name="consume")
-@router.get("/put")
-async def put() -> None:
-    queue.put_nowait(1)
-"""
-POOL = 'components.append(Component("processes", process_pool))'
-CREATED = '# in create_service() of src/app/main.py: Component("processes", process_pool)'
 
 #: By the first line of code.
 EXAMPLES = {
