@@ -44,9 +44,14 @@ def eventually(question: Callable[[], T], what: str, timeout: float = PATIENCE) 
 
 
 def free_port() -> int:
-    """A port that nobody listens on, below those that clients are given."""
+    """A port that nobody listens on, below those that clients are given.
+
+    No other worker of this run is given it either: what starts takes its port a moment later.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     while True:
-        port = random.randint(10_000, 32_000)
+        port = random.randrange(10_000 + worker, 32_000, workers)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind((HOST, port))
             return port

@@ -234,16 +234,16 @@ def test_liveness_is_not_asked_while_a_pod_ends(tmp_path: Path) -> None:
 def test_a_container_that_exits_is_started_again_at_once_and_then_after_a_back_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kubelet, "BACK_OFF_SECONDS", 2.0)
+    monkeypatch.setattr(kubelet, "BACK_OFF_SECONDS", 1.0)
 
     async def check() -> None:
         world = World(tmp_path)
-        await world.run(rendered("print('up', flush=True); exit(3)"), lambda w: w.up(times=3))
+        await world.run(rendered("print('up', flush=True); exit(3)"), lambda w: w.up(times=4))
         exits = [e.at for e in world.timeline.events if e.what == "exited"]
         starts = [e.at for e in world.timeline.events if e.what == "started"]
         waits = [start - end for start, end in zip(starts[1:], exits, strict=False)]
-        assert waits[0] < 2
-        assert waits[1] >= 2
+        assert waits[0] < 1
+        assert waits[1] >= 1
         assert waits[2] >= 1.0
         assert world.record.restarts == 3
         codes = [e.detail for e in world.timeline.events if e.what == "exited"]
