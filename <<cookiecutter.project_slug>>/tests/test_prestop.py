@@ -131,10 +131,20 @@ def test_it_imports_the_standard_library_only(command: list[str]) -> None:
     assert added == {"app"}
 
 
+def cost(*command: str) -> float:
+    """Seconds of CPU that a Python takes for this; the least of some, for the machine is busy."""
+
+    def once() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(
+            [sys.executable, *command], cwd=PROJECT, env=nowhere(), check=True, capture_output=True
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    return min(once() for _ in range(5))
+
+
 def test_it_costs_little() -> None:
-    """Nominally below 60 ms of CPU, of which most is the interpreter's own start."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "app", "drain"]
-    subprocess.run(command, cwd=PROJECT, env=nowhere(), check=True, capture_output=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.25
+    """Nominally three times the start of the interpreter; with asyncio it would be eight times."""
+    assert cost("-m", "app", "drain") < 5 * cost("-c", "")
