@@ -34,6 +34,8 @@ class Crash(Scenario):
             return False
         if sample.pod:
             return sample.ended >= killed
+        if not any(e.what == "ready" and e.pod != pod.name for e in timeline.events):
+            return False  # nobody else was there: that is a lack of pods
         # By way of kube-proxy: any pod, so the time alone has to tell.
         ready = (e.at for e in timeline.events if e.pod == pod.name and e.what == "ready")
         back = next((at for at in ready if at > killed), timeline.now())

@@ -195,7 +195,8 @@ def test_an_image_that_is_not_to_be_had_ends_the_installation_at_once(on_standin
 
 def test_a_kind_that_the_cluster_does_not_have_is_named(on_standin: Run) -> None:
     async def test(standin: Standin) -> None:
-        values = standin.plan().values.setting(monitoring__enabled="true")
+        open_ = {"monitoring__enabled": "true", "networkPolicy__enabled": "false"}
+        values = standin.plan().values.setting(**open_)
         with pytest.raises(DrillError, match=r"has no PodMonitor of monitoring.coreos.com/v1"):
             async with standin.open(values=values):
                 pass

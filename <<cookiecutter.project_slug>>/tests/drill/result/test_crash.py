@@ -13,10 +13,12 @@ from drill.timeline import Event, Timeline
 POD = PodRecord("b", 1, "node-1", "127.0.0.12", Path("b.log"))
 
 
-def excused(ended: float, pod: str) -> bool:
+def excused(ended: float, pod: str, *, alone: bool = False) -> bool:
     timeline = Timeline()
     events = ((10.0, "SIGKILL"), (10.5, "exited"), (12.0, "ready"))
     timeline.events = [Event(at, what, "b") for at, what in events]
+    if not alone:
+        timeline.events.append(Event(1.0, "ready", "a"))
     lost = Lost(Reason.CLOSED, "on a kept connection")
     return Crash().excuses(Sample(Kind.KEPT, pod, ended - 0.1, ended, lost), POD, timeline)
 
@@ -36,3 +38,7 @@ def test_what_is_lost_around_a_kill_is_its_doing(
 ) -> None:
     assert excused(ended, "b") is by_name
     assert excused(ended, "") is by_time
+
+
+def test_a_second_pod_could_have_served_what_a_lone_one_lost() -> None:
+    assert not excused(10.1, "", alone=True)
