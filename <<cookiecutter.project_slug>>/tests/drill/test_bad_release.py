@@ -19,7 +19,9 @@ class Slow:
     def __init__(self, tmp: Path, seconds: float, *, probed: bool, starts: bool = True) -> None:
         self.timeline = Timeline()
         self.workload = SimpleNamespace(
-            min_ready=0.0, progress_deadline=1.0, surge=lambda replicas: (1, 0)
+            min_ready=0.0,
+            progress_deadline=1.0 if not starts else 50.0,
+            surge=lambda replicas: (1, 0),
         )
         self.records: list[PodRecord] = []
         self.rolled_back_at: float | None = None
