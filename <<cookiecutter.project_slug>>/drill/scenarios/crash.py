@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from drill.backend import Cluster
 from drill.load.ledger import Sample
+from drill.load.loss import Reason
 from drill.record import PodRecord
 from drill.scenarios.base import Scenario
 from drill.timeline import Timeline
@@ -18,6 +19,8 @@ class Crash(Scenario):
 
     #: Clocks of nodes, and a client that cannot tell its pod: so long before the kill is its doing.
     CLOCK_SECONDS = 2.0
+    #: A job that was accepted so long before the kill, or later, may have been in its pod's hands.
+    IN_HAND_SECONDS = 10.0
     #: The kubelet has seen the container end, and kube-proxy has taken the change, by then.
     REACTION_SECONDS = 3.0
 
@@ -39,4 +42,6 @@ class Crash(Scenario):
         # By way of kube-proxy: any pod, so the time alone has to tell.
         ready = (e.at for e in timeline.events if e.pod == pod.name and e.what == "ready")
         back = next((at for at in ready if at > killed), timeline.now())
+        if sample.lost is not None and sample.lost.reason is Reason.UNDONE:
+            return killed - self.IN_HAND_SECONDS <= sample.began <= back
         return killed - self.CLOCK_SECONDS <= sample.ended <= back + self.REACTION_SECONDS

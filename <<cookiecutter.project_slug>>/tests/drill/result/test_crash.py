@@ -42,3 +42,13 @@ def test_what_is_lost_around_a_kill_is_its_doing(
 
 def test_a_second_pod_could_have_served_what_a_lone_one_lost() -> None:
     assert not excused(10.1, "", alone=True)
+
+
+@pytest.mark.parametrize(("accepted", "is_excused"), [(9.0, True), (-1.0, False), (13.0, False)])
+def test_a_job_that_was_in_hand_is_lost_with_its_pod(accepted: float, is_excused: bool) -> None:
+    """Nobody knows until the end that it was never done, nor by which pod."""
+    timeline = Timeline()
+    events = ((1.0, "ready", "a"), (10.0, "SIGKILL", "b"), (12.0, "ready", "b"))
+    timeline.events = [Event(at, what, pod) for at, what, pod in events]
+    sample = Sample(Kind.JOB, "", accepted, 20.0, Lost(Reason.UNDONE))
+    assert Crash().excuses(sample, POD, timeline) is is_excused
