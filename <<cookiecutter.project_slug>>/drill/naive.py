@@ -6,9 +6,9 @@ Run by its text, so that it needs nothing but the service's own image.
 import uvicorn
 from fastapi import Response
 
+from app.environment import load
 from app.main import create_app
 from app.observability import logging
-from app.settings import load
 
 settings = load()
 logging.configure(settings.log.level, settings.log.format)

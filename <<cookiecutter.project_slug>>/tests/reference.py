@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app import settings_table
-from app.lifecycle.exchange import CLIENT_GONE
+from app.environment import variables
 from app.lifecycle.exits import Exit
+from app.lifecycle.http.exchange import CLIENT_GONE
 from app.lifecycle.report import Report
 from app.observability.access import LONGEST_AGENT
 from app.observability.pipe import AT_EXIT, LIMIT
-from app.settings import variables
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGE = PROJECT / "docs" / "reference.md"
@@ -47,7 +47,7 @@ def exit_codes() -> str:
 def metrics() -> str:
     """A row for each metric."""
     rows: list[Row] = []
-    for call in calls(SOURCE / "lifecycle" / "measures.py"):
+    for call in calls(SOURCE / "lifecycle" / "metrics.py"):
         texts = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
         match called(call), texts:
             case "Metric", [str(name), str(kind), str(meaning)]:

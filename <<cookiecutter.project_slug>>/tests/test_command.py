@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from app.settings import variables
+from app.environment import variables
 from tests.conftest import Start
 from tests.harness import HOST, PROJECT, clean_environment, eventually, free_port
 from tests.service_address import Drip, listening

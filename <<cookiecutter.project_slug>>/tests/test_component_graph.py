@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.lifecycle.components import Component, Components
-from app.lifecycle.latch import Latch
+from app.lifecycle.event import Event
 from app.lifecycle.ports import StartError
 
 
@@ -56,7 +56,7 @@ def test_each_gets_the_values_of_what_it_needs_in_that_order() -> None:
         )
         await components.start()
         value = components["c"]
-        await components.stop(1, Latch())
+        await components.stop(1, Event())
         assert components.failed == []
         return value
 
@@ -78,7 +78,7 @@ def test_it_is_entered_and_left_in_one_task() -> None:
         await components.start()
         task: asyncio.Task[None] = components["group"]
         assert not task.done()
-        await components.stop(1, Latch())
+        await components.stop(1, Event())
         assert task.cancelled()
         assert components.failed == []
 
@@ -93,6 +93,6 @@ def test_an_error_of_open_itself_counts_as_a_failed_start() -> None:
         components = Components([Component("pool", broken)])
         with pytest.raises(StartError, match="'pool' failed to open: KeyError"):
             await components.start()
-        await components.stop(1, Latch())
+        await components.stop(1, Event())
 
     asyncio.run(main())

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.lifecycle import dataplane
-from app.lifecycle.dataplane import Question, ask, who_answers
+from app.lifecycle.kubernetes import data_plane as dataplane
+from app.lifecycle.kubernetes.data_plane import Question, ask, who_answers
 from tests.conftest import Start
 from tests.harness import HOST, Service, eventually, free_port
 from tests.kube import KubeApi, endpoint, endpoint_slice, serving

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from app.lifecycle.asgi import Message, Receive, Scope, Send
 from app.lifecycle.drain import DrainPolicy, Evidence, drain
-from app.lifecycle.exchange import Message, Receive, Scope, Send
-from app.lifecycle.gauge import TrafficGauge
-from app.lifecycle.latch import Latch
+from app.lifecycle.event import Event
+from app.lifecycle.http.gauge import TrafficGauge
+from app.lifecycle.http.server import Connection, Connections, HttpServer
+from app.lifecycle.http.traffic import Traffic
 from app.lifecycle.phase import Lifecycle
-from app.lifecycle.server import Connection, Connections, HttpServer
-from app.lifecycle.traffic import Traffic
 
 HTTP: Scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
 PATIENCE = 10.0
@@ -85,7 +85,7 @@ class Part:
             policy,
             self.gauge,
             began=time.monotonic(),
-            hurried=Latch(),
+            hurried=Event(),
             arrivals_over=lambda decided_by: None,
         )
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from app.lifecycle.drain import DrainPolicy, Evidence, drain
-from app.lifecycle.latch import Latch
+from app.lifecycle.event import Event
 
 T = TypeVar("T")
 
@@ -51,12 +51,12 @@ def in_loop(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(bounded())
 
 
-async def run(policy: DrainPolicy, gauge: FakeGauge, hurried: Latch | None = None) -> bool:
+async def run(policy: DrainPolicy, gauge: FakeGauge, hurried: Event | None = None) -> bool:
     return await drain(
         policy,
         gauge,
         began=time.monotonic(),
-        hurried=hurried or Latch(),
+        hurried=hurried or Event(),
         arrivals_over=lambda decided_by: None,
     )
 
@@ -110,7 +110,7 @@ def test_the_limit_cuts_it_short() -> None:
 @pytest.mark.parametrize("before", [True, False])
 def test_hurry_cuts_it_short(before: bool) -> None:
     async def main() -> bool:
-        hurried = Latch()
+        hurried = Event()
         if before:
             hurried.set()
         policy = DrainPolicy(floor=3600, limit=3600)
@@ -132,7 +132,7 @@ def test_the_end_of_arrivals_is_told_before_the_last_request_is_done() -> None:
                 DrainPolicy(floor=0.1, limit=3600),
                 gauge,
                 began=time.monotonic(),
-                hurried=Latch(),
+                hurried=Event(),
                 arrivals_over=lambda decided_by: told.set(),
             )
         )

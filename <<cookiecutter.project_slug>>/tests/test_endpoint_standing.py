@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from app.lifecycle.endpoint import OwnEndpoint, Standing
-from app.lifecycle.identity import Identity
+from app.lifecycle.kubernetes.endpoint import OwnEndpoint, Standing
+from app.lifecycle.kubernetes.identity import Identity
 from tests.kube import endpoint, endpoint_slice
 
 ME = Identity(pod="web-1", namespace="prod", uid="u1", addresses=("10.1.0.7", "fd00::7"))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect
 
-from app.lifecycle.forwarded import HOPS, Forwarded, Proxy
+from app.lifecycle.http.forwarded import HOPS, Forwarded, Proxy
 from tests.conftest import Start
 from tests.harness import HOST, Service
 from tests.proxies import PROXY, SECOND, in_front, missing, trusting

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from app.lifecycle import kube_api
-from app.lifecycle.identity import Cluster
-from app.lifecycle.kube_api import ApiError, explain
+from app.lifecycle.kubernetes import api as kube_api
+from app.lifecycle.kubernetes.api import ApiError, explain
+from app.lifecycle.kubernetes.identity import Cluster
 from tests.harness import HOST
 from tests.kube import HAS_OPENSSL, KubeApi, certificate, endpoint, endpoint_slice, serving
 from tests.service_address import Drip, listening

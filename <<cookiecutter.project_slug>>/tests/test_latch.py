@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.lifecycle.latch import Latch
+from app.lifecycle.event import Event
 
 PATIENCE = 40.0
 
@@ -25,7 +25,7 @@ def join(threads: list[threading.Thread]) -> None:
 
 
 def test_it_wakes_coroutines_of_several_loops_and_threads() -> None:
-    latch = Latch()
+    latch = Event()
     waiting = threading.Barrier(9)
 
     async def wait_in_loop() -> None:
@@ -47,7 +47,7 @@ def test_it_wakes_coroutines_of_several_loops_and_threads() -> None:
 
 
 def test_once_set_nobody_waits() -> None:
-    latch = Latch()
+    latch = Event()
     latch.set()
     latch.set()
     asyncio.run(asyncio.wait_for(latch.wait(), PATIENCE))
@@ -55,12 +55,12 @@ def test_once_set_nobody_waits() -> None:
 
 
 def test_a_thread_may_give_up() -> None:
-    assert Latch().wait_in_thread(0.01) is False
+    assert Event().wait_in_thread(0.01) is False
 
 
 def test_a_coroutine_may_give_up_and_another_go_on() -> None:
     async def main() -> None:
-        latch = Latch()
+        latch = Event()
         patient = asyncio.create_task(latch.wait())
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(latch.wait(), 0.01)
@@ -71,7 +71,7 @@ def test_a_coroutine_may_give_up_and_another_go_on() -> None:
 
 
 def test_a_loop_that_is_gone_does_not_matter() -> None:
-    latch = Latch()
+    latch = Event()
     loop = asyncio.new_event_loop()
     waiter = loop.create_task(latch.wait())
     loop.run_until_complete(asyncio.sleep(0))
@@ -83,7 +83,7 @@ def test_a_loop_that_is_gone_does_not_matter() -> None:
 
 def test_none_is_missed_in_a_race() -> None:
     for _ in range(50):
-        latch = Latch()
+        latch = Event()
         waiters = in_threads(2, lambda latch=latch: asyncio.run(latch.wait()))  # type: ignore[misc]
         setters = in_threads(2, latch.set)
         join(waiters + setters)
@@ -91,7 +91,7 @@ def test_none_is_missed_in_a_race() -> None:
 
 def test_or_done_returns_at_the_first_of_three() -> None:
     async def main() -> None:
-        latch, loop = Latch(), asyncio.get_running_loop()
+        latch, loop = Event(), asyncio.get_running_loop()
         endless = asyncio.create_task(asyncio.sleep(3600))
         began = loop.time()
         await latch.or_done({endless}, 0.05)

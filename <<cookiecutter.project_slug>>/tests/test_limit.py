@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from app.lifecycle.server import HttpServer
+from app.lifecycle.http.server import HttpServer
 from tests.apps.requests import app
 from tests.conftest import Start
 from tests.harness import HOST, Service, eventually

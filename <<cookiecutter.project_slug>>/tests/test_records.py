@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.lifecycle.records import Records, Sequence, stream_in
+from app.lifecycle.http.records import Records, Sequence, stream_in
 
 PARTS = b"multipart/x-mixed-replace; boundary="
 TYPES = [

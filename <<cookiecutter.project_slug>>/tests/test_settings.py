@@ -2,9 +2,10 @@
 
 import pytest
 
-from app.main import cluster
-from app.settings import PREFIX, Settings, SettingsError, load, variables
+from app.environment import SettingsError, load, variables
+from app.settings import PREFIX, Settings
 from app.settings_table import render
+from app.wiring import cluster
 
 REFUSED = {
     "APP_PORT=0": "APP_PORT='0': Input should be greater than or equal to 1",

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import pytest
 import uvloop
 
-from app.lifecycle.leadership import Leadership
+from app.lifecycle.kubernetes.leadership import Leadership
+from app.lifecycle.kubernetes.singletons import CLEAN_UP
 from app.lifecycle.phase import Lifecycle
-from app.lifecycle.singletons import CLEAN_UP
 
 Work = Callable[[], Awaitable[object]]
 

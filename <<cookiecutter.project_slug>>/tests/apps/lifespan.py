@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 import structlog
 from fastapi import FastAPI
 
-from app.lifecycle.exchange import App, Receive, Scope, Send
+from app.lifecycle.asgi import App, Receive, Scope, Send
 from tests.apps.parts import component
 from tests.apps.runner import run
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from fastapi import BackgroundTasks, FastAPI
 from starlette.responses import StreamingResponse
 
-from app.lifecycle.streams import current_draining
+from app.lifecycle.http.streams import current_draining
 from tests.apps.runner import run
 
 app = FastAPI()

@@ -4,12 +4,10 @@ from collections.abc import Callable, Iterable
 
 from fastapi import FastAPI
 
-from app import main, settings
+from app import environment, wiring
 from app.lifecycle.components import Component
 from app.lifecycle.service import Service
 from app.lifecycle.signals import Signals
-from app.observability import logging
-from app.observability.access import AccessLog
 
 
 def run(
@@ -20,12 +18,9 @@ def run(
     """Live until told to stop; ``prepare`` adds checks and tasks."""
     signals = Signals()
     signals.install()
-    loaded = settings.load()
-    service = Service(app, main._options(loaded), components=components)
+    settings = environment.load()
+    service = Service(app, wiring.options(settings), components=components)
     app.state.service = service
-    stream = logging.configure(loaded.log.level, loaded.log.format, service.context)
-    service.traffic.on_done = AccessLog(
-        stream, as_json=True, phase=service.phase, identity=service.identity
-    )
+    wiring.configure_logging(service, settings)
     prepare(service)
     return service.run(signals)

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 
 from fastapi import FastAPI
 
-from app import settings
+from app import environment
 from app.components import lease
 from app.lifecycle.components import Component
 from app.lifecycle.service import Service
@@ -86,7 +86,7 @@ async def block(seconds: float) -> str:
 
 def campaign() -> AbstractAsyncContextManager[None]:
     leadership = app.state.service.tasks.leadership
-    return lease.campaign(leadership, settings.load())
+    return lease.campaign(leadership, environment.load())
 
 
 def prepare(service: Service) -> None:

@@ -22,7 +22,8 @@ from typing import Any
 import kubernetes_validate
 import yaml
 
-from app.settings import Settings, variables
+from app.environment import variables
+from app.settings import Settings
 
 CHART = Path(__file__).resolve().parents[2] / "chart"
 SCHEMAS = Path(__file__).resolve().parent / "schemas"

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from app.settings import Settings, load
+from app.environment import load
+from app.settings import Settings
 from tests.chart.generated import TRUTHS, as_value_or_text, config_rules
 from tests.chart.helm import Helm, HelmError
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
+from app.lifecycle.http.streams import FAREWELL
 from app.lifecycle.stop import Times
-from app.lifecycle.streams import FAREWELL
 from app.lifecycle.watchdog import MARGIN
 from app.settings import Shutdown
 from tests.chart.cases import CASES

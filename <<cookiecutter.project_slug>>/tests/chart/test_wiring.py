@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.settings import load, variables
+from app.environment import load, variables
 from tests.chart.cases import CASES
 from tests.chart.generated import CHART, schema
 from tests.chart.helm import PROJECT, Helm, Manifest, Objects, found

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends
 
-from app.lifecycle import streams
+from app.lifecycle.http import streams
 
 
 async def _draining() -> streams.Draining:

@@ -10,26 +10,26 @@ from dataclasses import dataclass
 import structlog
 import uvloop
 
+from app.lifecycle.asgi import App
 from app.lifecycle.checks import Checks
 from app.lifecycle.children import release_after_fork
 from app.lifecycle.components import Component, Components
-from app.lifecycle.control import Control
-from app.lifecycle.exchange import App
 from app.lifecycle.exits import Exit
-from app.lifecycle.forwarded import Forwarded, Proxy
-from app.lifecycle.identity import POD_HEADER, Cluster, Identity
-from app.lifecycle.management import Management, management_app, page
-from app.lifecycle.measures import measures
+from app.lifecycle.http.forwarded import Forwarded, Proxy
+from app.lifecycle.http.server import HttpServer
+from app.lifecycle.http.traffic import Traffic
+from app.lifecycle.kubernetes.identity import POD_HEADER, Cluster, Identity
+from app.lifecycle.management.control import Control
+from app.lifecycle.management.prestop import control_socket
+from app.lifecycle.management.probes import Probes, answer_once_started, answer_with
+from app.lifecycle.management.server import Management, management_app, page
+from app.lifecycle.metrics import measures
 from app.lifecycle.phase import Lifecycle, Phase
 from app.lifecycle.ports import EarlyPort, StartError, bind, share_descriptors
-from app.lifecycle.prestop import control_socket
-from app.lifecycle.probes import Probes, answer_once_started, answer_with
 from app.lifecycle.report import Journal, time_to_write
-from app.lifecycle.server import HttpServer
 from app.lifecycle.signals import Signals
 from app.lifecycle.stop import Stop, Times
 from app.lifecycle.tasks import Tasks
-from app.lifecycle.traffic import Traffic
 from app.lifecycle.watchdog import MARGIN, Watchdog, busy_threads, deaf_tasks
 from app.observability.metrics import MEDIA_TYPE, exposition
 from app.observability.pipe import STDOUT, flush_prints

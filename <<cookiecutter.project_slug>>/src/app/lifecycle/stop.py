@@ -15,18 +15,18 @@ from app.lifecycle.children import children, end_children, kill_children
 from app.lifecycle.components import Components
 from app.lifecycle.drain import DrainPolicy, Rotation, drain
 from app.lifecycle.exits import Exit
-from app.lifecycle.gauge import TrafficGauge
-from app.lifecycle.identity import Cluster, Identity
+from app.lifecycle.http.gauge import TrafficGauge
+from app.lifecycle.http.server import FLUSH, HttpServer
+from app.lifecycle.http.streams import FAREWELL, end_streams
+from app.lifecycle.http.traffic import Traffic
+from app.lifecycle.kubernetes.identity import Cluster, Identity
 from app.lifecycle.phase import LAST_CHANCE, Lifecycle, Phase
 from app.lifecycle.report import Journal, Report, seconds_per_phase, time_to_write
-from app.lifecycle.server import FLUSH, HttpServer
-from app.lifecycle.streams import FAREWELL, end_streams
 from app.lifecycle.tasks import Tasks
-from app.lifecycle.traffic import Traffic
 from app.lifecycle.watchdog import busy_threads, stacks, where_is
 
 if TYPE_CHECKING:
-    from app.lifecycle.rotation import RotationWatch
+    from app.lifecycle.kubernetes.rotation import RotationWatch
 
 log = structlog.get_logger(__name__)
 
@@ -180,7 +180,7 @@ class Stop:
                 self.journal.note(f"the endpoint is not watched: no Service is named; {rule}")
             return None
         # Only now: a service that does not stop has no use for it.
-        from app.lifecycle.rotation import RotationWatch
+        from app.lifecycle.kubernetes.rotation import RotationWatch
 
         def take(rotation: Rotation, sentence: str) -> None:
             gauge.set_rotation(rotation)

@@ -1,7 +1,7 @@
 """The Prometheus text format, version 0.0.4.
 
 What the service exposes on ``/metrics`` of the management port is listed in
-``app.lifecycle.measures``: phase, readiness, requests in flight, streams,
+``app.lifecycle.metrics``: phase, readiness, requests in flight, streams,
 connections, event loop, drain, checks and tasks. Everything is read from memory
 when it is asked for; requests pay nothing for it, and no library is needed.
 """

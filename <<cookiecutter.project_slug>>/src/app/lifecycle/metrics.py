@@ -7,11 +7,11 @@ the main thread are therefore copied before they are looked through.
 import time
 
 from app.lifecycle.checks import Checks
+from app.lifecycle.http.server import Connections
+from app.lifecycle.http.traffic import Traffic
+from app.lifecycle.management.probes import Probes
 from app.lifecycle.phase import Lifecycle, Phase
-from app.lifecycle.probes import Probes
-from app.lifecycle.server import Connections
 from app.lifecycle.tasks import Tasks
-from app.lifecycle.traffic import Traffic
 from app.observability.metrics import Metric
 
 #: Unix time; what came before it was the interpreter reading modules.

@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 
 from app.lifecycle.drain import Evidence, Rotation
-from app.lifecycle.server import HttpServer
-from app.lifecycle.traffic import Traffic
+from app.lifecycle.http.server import HttpServer
+from app.lifecycle.http.traffic import Traffic
 
 #: Seconds between two looks at buffers that are still being sent out.
 LOOK = 0.05

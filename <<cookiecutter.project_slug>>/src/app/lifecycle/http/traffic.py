@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from app.lifecycle.exchange import App, Exchange, Receive, Scope, Send
+from app.lifecycle.asgi import App, Receive, Scope, Send
+from app.lifecycle.http.exchange import Exchange
 from app.lifecycle.phase import Lifecycle
 from app.observability.request_id import current_request
 

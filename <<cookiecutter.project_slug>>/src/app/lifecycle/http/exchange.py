@@ -3,21 +3,15 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from functools import cached_property
-from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from app.lifecycle.asgi import Message, Receive, Scope, Send
+from app.lifecycle.http.records import Records, stream_in
 from app.lifecycle.phase import Lifecycle
-from app.lifecycle.records import Records, stream_in
 from app.observability.request_id import request_id_of
-
-Message = MutableMapping[str, Any]
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: RFC 6455 and its registry of close codes: the service restarts, connect again.
 SERVICE_RESTART = 1012

@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from app.lifecycle.dataplane import UNKNOWN, Finding, Question, ask
 from app.lifecycle.drain import Rotation
-from app.lifecycle.endpoint import OwnEndpoint, Standing
-from app.lifecycle.identity import Cluster, Identity, ServiceName
-from app.lifecycle.kube_api import GONE, PATIENCE, STREAM, ApiError, KubeApi, explain
+from app.lifecycle.kubernetes.api import GONE, PATIENCE, STREAM, ApiError, KubeApi, explain
+from app.lifecycle.kubernetes.data_plane import UNKNOWN, Finding, Question, ask
+from app.lifecycle.kubernetes.endpoint import OwnEndpoint, Standing
+from app.lifecycle.kubernetes.identity import Cluster, Identity, ServiceName
 
 #: Seconds before the API is asked again after it has failed: the first time and the longest;
 #: up to half of it more, so that the pods of a node do not all come at once.

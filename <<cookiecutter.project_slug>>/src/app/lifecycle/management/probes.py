@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from app.lifecycle.asgi import App, Receive, Scope, Send
 from app.lifecycle.checks import Checks
-from app.lifecycle.exchange import App, Receive, Scope, Send
 from app.lifecycle.phase import Lifecycle, Phase
 
 #: Seconds between two beats of the main loop.

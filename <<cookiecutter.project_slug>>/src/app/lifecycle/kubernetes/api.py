@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from app.lifecycle.bounded import BoundedSocket, Deadline
-from app.lifecycle.endpoint import SERVICE_LABEL
-from app.lifecycle.identity import Cluster
+from app.lifecycle.kubernetes.bounded import BoundedSocket, Deadline
+from app.lifecycle.kubernetes.endpoint import SERVICE_LABEL
+from app.lifecycle.kubernetes.identity import Cluster
 
 Json = Mapping[str, Any]
 

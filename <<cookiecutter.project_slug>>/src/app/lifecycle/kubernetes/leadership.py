@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from app.lifecycle.kubernetes.singletons import CLEAN_UP, Clock, Guard, Round
 from app.lifecycle.phase import Lifecycle, Phase
-from app.lifecycle.singletons import CLEAN_UP, Clock, Guard, Round
 
 log = structlog.get_logger(__name__)
 

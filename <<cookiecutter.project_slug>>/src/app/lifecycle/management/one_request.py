@@ -13,8 +13,8 @@ from collections.abc import Coroutine
 import httptools
 import structlog
 
-from app.lifecycle.exchange import App, Message
-from app.lifecycle.probes import respond
+from app.lifecycle.asgi import App, Message
+from app.lifecycle.management.probes import respond
 
 log = structlog.get_logger(__name__)
 

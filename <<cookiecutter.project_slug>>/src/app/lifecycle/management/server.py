@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 
 import uvloop
 
-from app.lifecycle.control import Control
-from app.lifecycle.exchange import App, Receive, Scope, Send
-from app.lifecycle.one_request import OneRequestServer
+from app.lifecycle.asgi import App, Receive, Scope, Send
+from app.lifecycle.management.control import Control
+from app.lifecycle.management.one_request import OneRequestServer
+from app.lifecycle.management.probes import respond
 from app.lifecycle.ports import BACKLOG, StartError
-from app.lifecycle.probes import respond
 
 #: Seconds within which the thread must listen, and end.
 PATIENCE = 5.0

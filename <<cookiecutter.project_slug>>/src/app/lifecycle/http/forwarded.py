@@ -21,7 +21,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from app.lifecycle.exchange import App, Receive, Scope, Send
+from app.lifecycle.asgi import App, Receive, Scope, Send
 
 #: Most hops of ``X-Forwarded-For`` that are looked at, from the right.
 HOPS = 32

@@ -18,10 +18,10 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from app.lifecycle.asgi import App
 from app.lifecycle.budget import HURRIED
-from app.lifecycle.exchange import App
-from app.lifecycle.latch import Latch
-from app.lifecycle.lifespan import Lifespan
+from app.lifecycle.event import Event
+from app.lifecycle.http.lifespan import Lifespan
 from app.lifecycle.ports import StartError
 
 log = structlog.get_logger(__name__)
@@ -223,7 +223,7 @@ class HttpServer:
             self._ticker.cancel()
         return cut_off
 
-    async def end_lifespan(self, budget: float, hurried: Latch) -> bool:
+    async def end_lifespan(self, budget: float, hurried: Event) -> bool:
         """Run the shutdown part of the application's lifespan.
 
         False when it failed, or when it was not done within ``budget`` seconds, which

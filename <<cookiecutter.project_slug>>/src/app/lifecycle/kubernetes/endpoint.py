@@ -9,7 +9,7 @@ import enum
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from app.lifecycle.identity import Identity
+from app.lifecycle.kubernetes.identity import Identity
 
 Json = Mapping[str, Any]
 

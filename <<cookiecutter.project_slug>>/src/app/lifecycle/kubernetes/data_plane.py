@@ -24,8 +24,8 @@ import time
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
 
-from app.lifecycle.bounded import Deadline, resolve
-from app.lifecycle.identity import POD_HEADER
+from app.lifecycle.kubernetes.bounded import Deadline, resolve
+from app.lifecycle.kubernetes.identity import POD_HEADER
 
 #: How sure to be that this pod would have answered if it still could have.
 SURE = 0.999

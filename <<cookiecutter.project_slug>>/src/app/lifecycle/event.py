@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 
-class Latch:
+class Event:
     """``threading.Event`` and ``asyncio.Event`` in one, without a way back.
 
     Coroutines of any number of event loops may wait for it, and so may threads.

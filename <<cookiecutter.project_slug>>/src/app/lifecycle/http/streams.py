@@ -15,10 +15,10 @@ from collections.abc import Iterable
 
 import structlog
 
-from app.lifecycle.exchange import Exchange
-from app.lifecycle.latch import Latch
+from app.lifecycle.event import Event
+from app.lifecycle.http.exchange import Exchange
+from app.lifecycle.http.traffic import Traffic
 from app.lifecycle.phase import Lifecycle, Phase
-from app.lifecycle.traffic import Traffic
 from app.observability.request_id import current_request
 
 log = structlog.get_logger(__name__)
@@ -96,7 +96,7 @@ def wait_for_end() -> None:
         exchange.finite = True
 
 
-async def end_streams(traffic: Traffic, *, spread: float, hurried: Latch) -> None:
+async def end_streams(traffic: Traffic, *, spread: float, hurried: Event) -> None:
     """End every stream within ``spread`` seconds, at once when ``hurried``.
 
     The i-th of n gets its turn at ``spread * i / n``: one alone need not wait.
@@ -145,7 +145,7 @@ def _name_early_ends(streams: Iterable[Exchange]) -> None:
         )
 
 
-async def _end(stream: Exchange, delay: float, hurried: Latch) -> None:
+async def _end(stream: Exchange, delay: float, hurried: Event) -> None:
     stream.mark_as_stream()
     if delay > 0:
         hurry = asyncio.ensure_future(hurried.wait())

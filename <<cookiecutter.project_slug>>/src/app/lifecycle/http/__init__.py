@@ -1,0 +1,1 @@
+"""The application's port: connections, requests, streams, and how each of them ends."""
