@@ -257,14 +257,6 @@ class LeaderElection(Group):
 
 
 #% endif
-class Examples(Group):
-    """Switches of the example routes."""
-
-    faults: bool = Field(
-        default=False, description="Serve GET /block, which blocks the event loop."
-    )
-
-
 class Settings(BaseSettings):
     """All settings of the service. Raises pydantic's ValidationError with all that is wrong."""
 
@@ -303,7 +295,6 @@ class Settings(BaseSettings):
 #% if cookiecutter.leader_election == "yes"
     leader_election: LeaderElection = LeaderElection()
 #% endif
-    examples: Examples = Examples()
 
     @model_validator(mode="after")
     def _two_ports(self) -> "Settings":

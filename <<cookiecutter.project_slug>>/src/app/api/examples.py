@@ -1,13 +1,14 @@
 """One route of each kind, to copy from. Delete this file and its line in ``main.py``."""
 
 import asyncio
+import os
 import time
 import uuid
 from collections.abc import AsyncIterator
 from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, BackgroundTasks, HTTPException, Query, Request, WebSocket
+from fastapi import APIRouter, BackgroundTasks, HTTPException, Query, WebSocket
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, Field
 from starlette.websockets import WebSocketDisconnect
@@ -97,9 +98,9 @@ async def take_stock() -> None:
 
 #% endif
 @router.get("/block")
-async def block(request: Request, seconds: Seconds = 1) -> dict[str, float]:
+async def block(seconds: Seconds = 1) -> dict[str, float]:
     """Block the event loop, to see what the probes make of it."""
-    if not request.app.state.settings.examples.faults:
-        raise HTTPException(404, "set APP_EXAMPLES__FAULTS=true to serve this")
+    if os.environ.get("EXAMPLES_FAULTS") != "true":
+        raise HTTPException(404, "set EXAMPLES_FAULTS=true to serve this")
     time.sleep(seconds)  # noqa: ASYNC251
     return {"blocked": seconds}
