@@ -110,7 +110,7 @@ def test_values_of_the_chart_exist(project: Path) -> None:
             assert there(name), f"{document}: {name}"
         for name in re.findall(r"`([a-z]+[A-Za-z]*Seconds)\b", text):
             assert name in {*known, *schema["properties"], "terminationGracePeriodSeconds"}, f"{document}: {name}"
-        for top, inner in re.findall(r"`([a-z][A-Za-z]+)\.([a-zA-Z]+)(?:`|: )", text):
+        for top, inner in re.findall(r"`([a-z][A-Za-z]+)\.(?!py`)([a-zA-Z]+)(?:`|: )", text):
             if top in schema["properties"]:
                 assert there(f"{top}.{inner}"), f"{document}: {top}.{inner}"
 
