@@ -17,9 +17,9 @@ def page(results: Results) -> str:
     machine = results["machine"]
     return f"""# Benchmarks
 
-What the lifecycle costs a healthy service, and what it saves in a rolling update. Every figure was taken in turns with
-that of a service that has no lifecycle, in one run, so that whatever else the machine does hits both: the ratios hold,
-the figures are those of this machine.
+What the lifecycle costs a healthy service, and what it saves in a rolling update. Each run measures the service and one
+without the lifecycle in turns, so that other load on the machine affects both. The ratios are valid elsewhere; the
+absolute figures are those of this machine.
 
 ![Ratios, and requests lost in rolling updates](benchmarks.svg)
 
@@ -27,9 +27,9 @@ Measured on {results["date"]} with {machine["cores"]} shared cores, Python {mach
 
 ## Costs
 
-The bare service is `benchmarks/bare.py`: FastAPI on `uvicorn.run`, with the same uvloop and httptools, and `/hello`
-alone, in a router as people write it (a router alone costs FastAPI a tenth of a request). Below 1 the service has less
-of it. Requests come from 16 connections that are kept, as fast as they are answered.
+The bare service is `benchmarks/bare.py`: FastAPI on `uvicorn.run` with the same uvloop and httptools, and only `/hello`,
+in a router as in a real project (a router alone costs FastAPI a tenth of a request). A ratio below 1 means that the
+service has the lower figure. Requests come from 16 kept connections, as fast as they are answered.
 
 {baking(results["bake"])}
 
@@ -37,25 +37,25 @@ of it. Requests come from 16 connections that are kept, as fast as they are answ
 
 ## While it drains
 
-A request of a service that drains beside one of the same service that does not, with many connections open on each.
-Idle ones have been answered and are kept, silent ones have never sent a request, streams are WebSockets. Every
-request comes on a connection of its own.
+The cost of a request in a draining service and in the same service while it serves, each with many open connections.
+Idle ones were answered and kept, silent ones never sent a request, streams are WebSockets. Every request uses a new
+connection.
 
 {drains(results["draining"])}
 
 ## A rolling update
 
-Rehearsed by the generated project's drill on this machine: pods are processes, clients learn of each change 2 s late.
-The same routes run in the service and on plain uvicorn, as it comes and with a preStop hook that sleeps. There are no
-streams among the requests, because plain uvicorn would wait for them until it is killed. *Exit* is the
-longest time from a pod's deletion to its exit, *possible* the earliest exit that could have lost nothing.
+Measured by the generated project's drill on this machine: pods are processes, clients learn of each change 2 s late.
+The same routes run in the service and on plain uvicorn, without a hook and with a preStop hook that sleeps. There are
+no streams, because plain uvicorn would wait for them until it is killed. *Exit* is the longest time from a pod's
+deletion to its exit, *possible* the earliest exit that could have lost nothing.
 
 {rollouts(results["rollouts"])}
 
-## To repeat them
+## Repeat the measurements
 
 ```sh
-make bench                                  # everything, a quarter of an hour; writes this page
+make bench                                  # everything, takes 15 minutes; writes this page
 make bench ARGS="--only requests,memory"    # some of it: {", ".join(results["measures"])}
 make bench ARGS=--check                     # exit code 1 when a ratio is worse by more than 10 %
 ```

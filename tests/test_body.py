@@ -69,6 +69,12 @@ def test_marks_stand_for_answers_and_nothing_else(path: Path) -> None:
     assert not stray, "these lines would not survive a bake: no heredoc, merge key or shift, please"
 
 
+@pytest.mark.parametrize("path", with_suffix(".md", ".toml", ".yaml", ".yml"))
+def test_no_blank_line_follows_a_line_statement(path: Path) -> None:
+    # Jinja removes it: put the blank line before the statement instead.
+    assert re.findall(r"^#%.*\n\n", read(path), re.MULTILINE) == []
+
+
 @pytest.mark.parametrize("path", [pytest.param(path, id=path.as_posix()) for path in FILES])
 def test_answers_that_are_used_are_asked_for(path: Path) -> None:
     assert set(VARIABLE.findall(read(path))) <= {name for name in QUESTIONS if not name.startswith("_")}

@@ -71,9 +71,12 @@ def test_commands_of_the_service_exist(project: Path) -> None:
         assert set(re.findall(r"python -m app ([a-z]+)", text)) <= commands, path
 
 
-def test_options_and_scenarios_of_the_drill_exist(project: Path) -> None:
+def test_options_and_scenarios_of_the_drill_exist(project: Path, answers: Answers) -> None:
+    if answers["drill"] == "no":
+        assert not [path for path, text in documents(project).items() if "drill" in text.lower()]
+        return
     options = set(re.findall(r'"(--[a-z-]+)"', read(project, "drill/options.py"))) | {"--help"}
-    scenarios = set(re.findall(r"^\| `(\S+)` \|", read(project, "README.md"), re.MULTILINE)) | {"all"}
+    scenarios = set(re.findall(r"^\| `(\S+)` \|", read(project, "docs/drill.md"), re.MULTILINE)) | {"all"}
     assert {"--scenario", "--backend"} <= options
     for path, text in documents(project).items():
         for arguments in re.findall(r'make drill ARGS="([^"]*)"', text):
@@ -107,7 +110,7 @@ def test_values_of_the_chart_exist(project: Path) -> None:
             assert there(name), f"{document}: {name}"
         for name in re.findall(r"`([a-z]+[A-Za-z]*Seconds)\b", text):
             assert name in {*known, *schema["properties"], "terminationGracePeriodSeconds"}, f"{document}: {name}"
-        for top, inner in re.findall(r"`([a-z][A-Za-z]+)\.([a-zA-Z]+)(?:`|: )", text):
+        for top, inner in re.findall(r"`([a-z][A-Za-z]+)\.(?!py`)([a-zA-Z]+)(?:`|: )", text):
             if top in schema["properties"]:
                 assert there(f"{top}.{inner}"), f"{document}: {top}.{inner}"
 
