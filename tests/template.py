@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BODY = ROOT / "<<cookiecutter.project_slug>>"
 QUESTIONS: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
 PARTS = ("cookiecutter.json", "hooks", "{{cookiecutter._cruft}}", BODY.name)
+#: Tests of what only the template's maintainers change, by the answer that brings it; see tests/test_inside.py.
+INSIDE = ROOT / "tests" / "inside"
 
 Answers = dict[str, str]
 
@@ -84,6 +86,18 @@ class Template:
         target = self.folder / BODY.name / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
+
+    def add_inside_tests(self, **answers: str) -> None:
+        """Lay ``tests/inside`` over the body's tests: ``core``, and a folder for each answer that is yes."""
+        chosen = {name: choices[0] for name, choices in CHOICES.items()} | answers
+        for room in ["core", *(name for name, value in chosen.items() if value == "yes")]:
+            if (INSIDE / room).is_dir():
+                shutil.copytree(
+                    INSIDE / room,
+                    self.folder / BODY.name / "tests",
+                    ignore=shutil.ignore_patterns("__pycache__"),
+                    dirs_exist_ok=True,
+                )
 
     def ask(self, **questions: Any) -> None:
         """Change or add questions and private values in cookiecutter.json."""

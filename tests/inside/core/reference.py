@@ -1,7 +1,6 @@
-"""docs/reference.md, as it follows from the code.
+"""docs/reference.md as it follows from the code; ``python -m tests.reference`` writes it."""
 
-``python -m tests.reference`` writes it anew; ``test_reference.py`` compares.
-"""
+# ruff: noqa: E501 (lines of a Markdown page)
 
 import ast
 import dataclasses
@@ -9,32 +8,18 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from app import settings_table
-from app.environment import variables
 from app.lifecycle.exits import Exit
 from app.lifecycle.http.exchange import CLIENT_GONE
 from app.lifecycle.report import Report
 from app.observability.access import LONGEST_AGENT
 from app.observability.pipe import AT_EXIT, LIMIT
+from dev.generate import settings
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGE = PROJECT / "docs" / "reference.md"
 SOURCE = PROJECT / "src" / "app"
 Row = tuple[str, ...]
 LEVELS = ("debug", "info", "warning", "error", "exception")
-
-
-def settings() -> str:
-    """A row for each variable."""
-    rows: list[Row] = []
-    for name, info in variables():
-        # What depends on where the process runs is in the description.
-        default = "" if info.default_factory else info.default
-        shown = str(default).lower() if isinstance(default, bool) else str(default)
-        by_type = "true or false" if isinstance(default, bool) else "text"
-        allowed = "; ".join(settings_table.rule(info)) or by_type
-        rows.append((f"`{name}`", f"`{shown}`" if shown else "", allowed, info.description or ""))
-    return table(("Variable", "Default", "Allowed", "What it is"), rows)
 
 
 def exit_codes() -> str:
@@ -129,17 +114,18 @@ def page() -> str:
     """The whole page."""
     return f"""# Reference
 
-Written by `make generate` from the code, and compared with it by the tests. The values of the chart
-are in [its own table](../chart/README.md#values); what the drill takes says
-`make drill ARGS="--help"`.
+Settings, exit codes, metrics and log lines. The values of the chart have
+[their own table](../chart/README.md#values).
 
 ## Settings
 
-Environment variables, read once at the start. A wrong or unknown one ends the service with exit
-code {Exit.USAGE.value} and a line for each. In the chart they are values under `config:`, but for
-the times of a stop, which are under `shutdown:`.
+Environment variables, read once at start-up. A wrong or unknown one ends the service with exit code
+{Exit.USAGE.value} and a line for each. In the chart they go under `config:`, except for the times of a stop,
+which go under `shutdown:`. `make generate` writes this table; `python -m app settings` prints it.
 
+<!-- settings -->
 {settings()}
+<!-- end of settings -->
 
 ## Exit codes of `serve`
 
@@ -150,40 +136,40 @@ is none, and 2 for wrong usage.
 
 ## Metrics
 
-On `/metrics` of the management port.
+`/metrics` on the management port serves them.
 
 {metrics()}
 
 ## Log
 
-One JSON object a line on standard output, or text in a terminal (`APP_LOG__FORMAT`). Every line has
-`event`, `level`, `timestamp` and `phase`, that of a request and what is logged on its behalf
-`request_id`, and each says whose it is where that is known: `pod`, `namespace`, `node`, `zone`.
+One JSON object per line on standard output, or text in a terminal (`APP_LOG__FORMAT`). Every line has
+`event`, `level`, `timestamp` and `phase`; lines of a request, and those logged on its behalf, have
+`request_id`. Where known, every line also has `pod`, `namespace`, `node` and `zone`.
 
-A thread writes the log: when standard output is blocked, as by a log driver that stalls, requests
-and the stop go on. Up to {LIMIT // 1024**2} MiB of lines wait; more are dropped, counted in
-`app_log_lines_dropped_total`, and said by `log lines dropped` once the output can be written again.
-When it cannot be written at all, as on a full disk, one line on standard error says so. The end of
-the process waits at most {AT_EXIT:g} s for lines that are not written yet. What the application
-itself prints is not part of this: `print` waits for whoever reads.
+A thread writes the log: when standard output is blocked, for example by a log driver that stalls,
+requests and the stop go on. Up to {LIMIT // 1024**2} MiB of lines wait; more are dropped, counted in
+`app_log_lines_dropped_total`, and reported by `log lines dropped` once the output can be written again.
+When it cannot be written at all, as on a full disk, one line on standard error says so. At exit the
+process waits at most {AT_EXIT:g} s for unwritten lines. This does not cover what the application prints
+itself: `print` waits for the reader.
 
 The fields of `request`:
 
-- `client`: its address, as [trusted proxies](balancers.md) tell of it; empty on a Unix socket.
-- `status`: what the client got. A refused WebSocket has the status of its refusal, an accepted one
-  101. {CLIENT_GONE} means that the client went away before its response was complete.
-- `bytes`: the body that the application sent, without headers and transfer coding; of a WebSocket,
-  its messages.
-- `ended_by`: only where the handler did not end it itself. `client`: the client went away; for an
-  event stream or a WebSocket nothing unusual, so that its status stays as it was. `stop`: it was
-  ended or cut off because the service stops.
+- `client`: the client's address, as [trusted proxies](balancers.md) report it; empty on a Unix socket.
+- `status`: the status that the client got. A refused WebSocket has the status of its refusal, an
+  accepted one 101. {CLIENT_GONE} means that the client disconnected before its response was complete.
+- `bytes`: the body that the application sent, without headers and transfer coding; for a WebSocket, its
+  messages.
+- `ended_by`: only where the handler did not end the request itself. `client`: the client disconnected;
+  normal for an event stream or a WebSocket, so its status stays. `stop`: the request was ended or cut
+  off because the service stops.
 - `user_agent`: at most {LONGEST_AGENT} characters of it.
 
 In a terminal, control characters and those that change the direction of text are shown as escapes.
 
 {events()}
 
-What `step` of the event `stop` says, beside the sentence that ends the drain and names its rule:
+The `step` of the event `stop` is one of these, or the sentence that ends the drain and names its rule:
 
 {steps()}
 """

@@ -46,7 +46,9 @@ def test_independent_ones_open_and_close_side_by_side(serve: Start) -> None:
 
 
 def test_one_that_fails_to_open_is_named_and_the_others_closed(start: Start) -> None:
-    service = start("tests.apps.parts", **parts(**CHAIN, queue={"needs": ["cache"], "open": "raise"}))
+    service = start(
+        "tests.apps.parts", **parts(**CHAIN, queue={"needs": ["cache"], "open": "raise"})
+    )
     assert service.ended() == 3
     (sentence,) = service.stderr.splitlines()
     assert sentence == "component 'queue' failed to open: OSError: no route to host"
@@ -57,7 +59,8 @@ def test_one_that_fails_to_open_is_named_and_the_others_closed(start: Start) -> 
 @pytest.mark.parametrize("how", ["hang", "deaf"])
 def test_one_that_hangs_as_it_opens_is_given_up(start: Start, how: str) -> None:
     service = start(
-        "tests.apps.parts", **parts(pool={}, queue={"needs": ["pool"], "open": how, "start_timeout": 0.5})
+        "tests.apps.parts",
+        **parts(pool={}, queue={"needs": ["pool"], "open": how, "start_timeout": 0.5}),
     )
     assert service.ended() == 3
     (sentence,) = service.stderr.splitlines()
@@ -68,7 +71,8 @@ def test_one_that_hangs_as_it_opens_is_given_up(start: Start, how: str) -> None:
 @pytest.mark.parametrize("how", ["hang", "deaf"])
 def test_one_that_hangs_as_it_closes_is_left_behind(serve: Start, how: str) -> None:
     service = serve(
-        "tests.apps.parts", **parts(pool={}, queue={"needs": ["pool"], "close": how, "stop_timeout": 0.5})
+        "tests.apps.parts",
+        **parts(pool={}, queue={"needs": ["pool"], "close": how, "stop_timeout": 0.5}),
     )
     service.signal()
     assert service.ended() == 1
@@ -91,7 +95,9 @@ def test_all_together_stay_within_the_budget(serve: Start) -> None:
 
 
 def test_one_that_raises_as_it_closes_keeps_no_other_open(serve: Start) -> None:
-    service = serve("tests.apps.parts", **parts(pool={}, queue={"needs": ["pool"], "close": "raise"}))
+    service = serve(
+        "tests.apps.parts", **parts(pool={}, queue={"needs": ["pool"], "close": "raise"})
+    )
     service.signal()
     assert service.ended() == 1
     assert order(service, "closed") == ["pool"]

@@ -63,7 +63,9 @@ def test_the_second_signal_ends_a_lifespan_that_hangs(serve: Start) -> None:
 
 
 def test_a_component_that_ends_by_itself_ends_the_service(start: Start) -> None:
-    service = start("tests.apps.parts", PARTS='{"consumer": {"needs": ["pool"], "dies": 1.5}, "pool": {}}')
+    service = start(
+        "tests.apps.parts", PARTS='{"consumer": {"needs": ["pool"], "dies": 1.5}, "pool": {}}'
+    )
     service.logged("phase", phase="ready")
     assert service.ended() == 1
     reason = "component consumer ended by itself"

@@ -64,7 +64,9 @@ def test_what_overruns_is_cancelled_with_the_reason_and_named(serve: Start, name
 
 
 def test_a_second_signal_ends_their_budget(serve: Start) -> None:
-    service = serve("tests.apps.work", APP_SHUTDOWN__STOP_SECONDS="90", APP_SHUTDOWN__GRACE_SECONDS="150")
+    service = serve(
+        "tests.apps.work", APP_SHUTDOWN__STOP_SECONDS="90", APP_SHUTDOWN__GRACE_SECONDS="150"
+    )
     service.get("/spawn/long")
     service.signal()
     service.logged("stop", step="listener and connections closed")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart.cases import CASES
 from dev.generate import CHART, LEFT_OUT_BY_NULL, schema, values
+from tests.chart.cases import CASES
 from tests.chart.helm import Helm
 
 NAMES = [name for name in schema()["properties"] if name in values()]

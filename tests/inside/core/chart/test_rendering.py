@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import kubernetes_validate
 import pytest
 import yaml
 
-from tests.chart.cases import CASES
 from dev.generate import CHART, OF_A_PARENT, files, rows, schema
+from tests.chart.cases import CASES
 from tests.chart.helm import Helm, found
 
 VERSIONS = [f"1.{minor}" for minor in range(30, 38)]

@@ -10,8 +10,8 @@ from app.lifecycle.http.streams import FAREWELL
 from app.lifecycle.stop import Times
 from app.lifecycle.watchdog import MARGIN
 from app.settings import Shutdown
-from tests.chart.cases import CASES
 from dev.generate import CHART, schema
+from tests.chart.cases import CASES
 from tests.chart.helm import Helm, Objects
 
 BEHIND: dict[str, Any] = yaml.safe_load((CHART / "files/behind.yaml").read_text("utf-8"))

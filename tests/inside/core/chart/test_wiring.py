@@ -18,8 +18,8 @@ import pytest
 import yaml
 
 from app.environment import load, variables
-from tests.chart.cases import CASES
 from dev.generate import CHART, schema
+from tests.chart.cases import CASES
 from tests.chart.helm import PROJECT, Helm, Manifest, Objects, found
 from tests.harness import HOST, clean_environment, eventually, free_port
 from tests.wire import Connection
