@@ -87,6 +87,10 @@ class Template:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
 
+    def remove(self, path: str) -> None:
+        """Remove a file of the body."""
+        (self.folder / BODY.name / path).unlink()
+
     def add_inside_tests(self, **answers: str) -> None:
         """Lay ``tests/inside`` over the body's tests: ``core``, and a folder for each answer that is yes."""
         chosen = {name: choices[0] for name, choices in CHOICES.items()} | answers
