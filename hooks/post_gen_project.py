@@ -1,4 +1,4 @@
-"""Finish a new project: remove what was not asked for, start its repository, say what to try.
+"""Finish a new project: remove unwanted files, create its repository, suggest the next commands.
 
 cookiecutter renders this file and runs it in the new folder. Standard library only, no network.
 Which files belong to which answer is data: `_features` in cookiecutter.json.
@@ -57,7 +57,7 @@ def is_comparison() -> bool:
 def start_repository() -> str:
     """`git init`, unless there is a repository already; returns what happened, as a sentence."""
     if (PROJECT / ".git").exists():
-        return "The git repository that was here is as it was."
+        return "The existing git repository was not changed."
     environment = {name: value for name, value in os.environ.items() if name not in GIT_LOCATION}
 
     def git(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -66,27 +66,30 @@ def start_repository() -> str:
     try:
         outer = git("rev-parse", "--show-toplevel")
         if outer.returncode == 0:
-            return f"The folder is part of the git repository {outer.stdout.strip()}, so it got none of its own."
+            return f"The folder is inside the git repository {outer.stdout.strip()}, so none was created."
         made = git("-c", "init.defaultBranch=main", "init", "--quiet")
     except FileNotFoundError:
-        return "git is not installed, so there is no repository yet: run `git init` when it is."
+        return "git is not installed, so no repository was created: run `git init` later."
     if made.returncode != 0:
-        return f"There is no repository yet, for git refused to make one: {made.stderr.strip()}"
-    return "A git repository was started, on the branch main."
+        return f"No repository was created, because git failed: {made.stderr.strip()}"
+    return "A git repository was created, with the branch main."
 
 
 def main() -> None:
     prune()
     if is_comparison():
         return
+    last = "make run      # start the service"
+    if ANSWERS["drill"] == "yes":
+        last = "make drill    # rehearse a rolling update under load; `make run` starts the service"
     here = os.environ.get("PWD") == str(PROJECT.parent)
     print(
         f"\n{ANSWERS['project_slug']} is in {PROJECT}.",
         start_repository(),
-        "Three commands to try next:\n",
+        "Try next:\n",
         f"  cd {shlex.quote(PROJECT.name if here else str(PROJECT))}",
-        "  make setup    # install what it needs",
-        "  make drill    # rehearse a rolling update under load; `make run` serves\n",
+        "  make setup    # install the dependencies",
+        f"  {last}\n",
         sep="\n",
     )
 

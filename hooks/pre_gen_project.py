@@ -1,4 +1,4 @@
-"""Refuse answers that could not work, before anything is written.
+"""Refuse answers that cannot work, before anything is written.
 
 cookiecutter renders this file and runs it in the new, still empty folder, which it removes when the
 exit code is not 0. Standard library only, no network.
@@ -28,7 +28,7 @@ def wrong_slug(value: str) -> str | None:
         )
     if value in ANSWERS["_reserved_slugs"]:
         return (
-            "must not be a word of YAML or the name of something that the project installs, "
+            "must not be a YAML keyword or the name of a package that the project installs, "
             f'such as "{value}-service" instead'
         )
     return None
@@ -37,14 +37,14 @@ def wrong_slug(value: str) -> str | None:
 def wrong_email(value: str) -> str | None:
     if len(value) <= 254 and EMAIL.fullmatch(value):
         return None
-    return 'must be an address with one @ and a full domain, such as "team@example.com"'
+    return 'must be an email address with a full domain, such as "team@example.com"'
 
 
 def wrong_image(value: str) -> str | None:
     if len(value) <= 200 and IMAGE.fullmatch(value):
         return None
     return (
-        "must be a registry and a path in lower case, without scheme, tag or digest, "
+        "must be a registry and a path in lower case, without scheme, tag and digest, "
         'such as "ghcr.io/example/payment-api"'
     )
 
@@ -55,8 +55,8 @@ def wrong_text(value: str, limit: int, example: str) -> str | None:
     if clean and value == value.strip() and 1 <= len(value) <= limit:
         return None
     return (
-        f"must be one line of 1 to {limit} characters without outer spaces, double quotes, backslashes, "
-        f'dollar signs or the marks {" ".join(MARKS)}, such as "{example}"'
+        f"must be one line of 1 to {limit} characters without leading or trailing spaces, double quotes, backslashes, "
+        f'dollar signs and the marks {" ".join(MARKS)}, such as "{example}"'
     )
 
 
@@ -73,7 +73,7 @@ CHECKS = {
 def main() -> int:
     wrong = {answer: rule for answer, check in CHECKS.items() if (rule := check(str(ANSWERS[answer])))}
     if "project_slug" in wrong and ANSWERS["image_repository"].endswith(f"/{ANSWERS['project_slug']}"):
-        wrong.pop("image_repository", None)  # derived from the slug: once that is right, so is this
+        wrong.pop("image_repository", None)  # derived from the slug: correct once the slug is
     for answer, rule in wrong.items():
         print(f"{answer} {json.dumps(ANSWERS[answer], ensure_ascii=False)} {rule}.", file=sys.stderr)
     return 1 if wrong else 0

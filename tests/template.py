@@ -22,9 +22,11 @@ INSIDE = ROOT / "tests" / "inside"
 Answers = dict[str, str]
 
 CHOICES = {name: values for name, values in QUESTIONS.items() if isinstance(values, list) and not name.startswith("_")}
-#: Every answer to the questions that have a choice, by a readable name.
+#: Every combination of answers that bring files, and each other answer once, by a readable name.
 COMBINATIONS: dict[str, Answers] = {
-    "-".join(chosen): dict(zip(CHOICES, chosen, strict=True)) for chosen in itertools.product(*CHOICES.values())
+    "-".join(chosen): dict(zip(CHOICES, chosen, strict=True))
+    for chosen in itertools.product(*CHOICES.values())
+    if chosen[0] == CHOICES["python_version"][0] or list(chosen[1:]) == [values[0] for values in list(CHOICES.values())[1:]]
 }
 
 

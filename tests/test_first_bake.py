@@ -74,7 +74,7 @@ def test_a_git_that_refuses_is_no_failure(
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", str(fake.parent))
     template.bake()
-    assert "git refused to make one: disk full" in capfd.readouterr().out
+    assert "git failed: disk full" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("where", [".", "below", "../beside", "with space"])

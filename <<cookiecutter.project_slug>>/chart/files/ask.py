@@ -1,6 +1,6 @@
-"""Asks the service by way of its Service: 20 answers in a row, on new connections.
+"""Sends requests to the Service until 20 in a row succeed, each on a new connection.
 
-`helm test` runs it in the service's image. URL says what to ask.
+`helm test` runs this in the service's image. URL is the address to request.
 """
 
 import os
@@ -19,7 +19,7 @@ while got < wanted:
             answer.read()
             got += 1
     except (urllib.error.URLError, OSError) as error:
-        # A node may hear late of a Service that is new: only a row without a hole counts.
+        # A node may learn late of a new Service: only successes in a row count.
         print(f"{url}: {error}", flush=True)
         got = 0
         if time.monotonic() > deadline:

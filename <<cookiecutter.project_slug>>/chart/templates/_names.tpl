@@ -1,17 +1,17 @@
-{{/* Name of every object: the release's, with the chart's unless that is part of it already. */}}
+{{/* Name of every object: the release's name, and the chart's unless the release's contains it. */}}
 {{- define "<< cookiecutter.project_slug >>.name" -}}
 {{- $long := printf "%s-%s" .Release.Name .Chart.Name -}}
 {{- $name := ternary .Release.Name $long (contains .Chart.Name .Release.Name) -}}
 {{- .Values.fullnameOverride | default $name | trunc 58 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* What a pod is found by: never changes in the life of a release. */}}
+{{/* Labels that select the pods: they never change during the life of a release. */}}
 {{- define "<< cookiecutter.project_slug >>.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{/* What every object carries. */}}
+{{/* Labels of every object. */}}
 {{- define "<< cookiecutter.project_slug >>.labels" -}}
 {{ include "<< cookiecutter.project_slug >>.selector" . }}
 app.kubernetes.io/part-of: {{ .Chart.Name }}
@@ -23,14 +23,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- end -}}
 
-{{/* The image, by digest when one is given. */}}
+{{/* The image, by digest if there is one. */}}
 {{- define "<< cookiecutter.project_slug >>.image" -}}
 {{- with .Values.image -}}
 {{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
 {{- end -}}
 {{- end -}}
 
-{{/* The Services whose endpoints a pod watches while it stops; with a port, it asks who answers there. */}}
+{{/* The Services whose endpoints a stopping pod watches; with a port, it also asks which pods answer there. */}}
 {{- define "<< cookiecutter.project_slug >>.watched" -}}
 {{- if .Values.shutdown.watchEndpoints -}}
 {{- $direct := (include "<< cookiecutter.project_slug >>.times" . | fromYaml).direct -}}

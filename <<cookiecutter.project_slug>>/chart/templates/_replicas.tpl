@@ -1,10 +1,10 @@
 {{/*
-The Deployment's number of pods, or nothing where an autoscaler alone owns it.
+The Deployment's number of pods, or nothing if only an autoscaler sets it.
 
-Helm sets what it does not find in the manifest any more to the API's default, and that of replicas is 1. A
-Deployment that was ever rendered with a number therefore goes on to have one: the number that the autoscaler
-has chosen, looked up in the cluster. One that began with an autoscaler never had a number, and says so in an
-annotation. Where there is no cluster to look into (helm template, Argo CD), nothing is rendered.
+Helm resets a field that disappears from the manifest to the API's default, which is 1 for replicas. So a
+Deployment that ever had a number keeps one: the autoscaler's current number, looked up in the cluster. One
+that started with an autoscaler never had a number; an annotation says so. Without a cluster to look into
+(helm template, Argo CD), nothing is rendered.
 */}}
 {{- define "<< cookiecutter.project_slug >>.replicas" -}}
 {{- if eq .Values.autoscaling.kind "none" -}}
@@ -17,7 +17,7 @@ annotation. Where there is no cluster to look into (helm template, Argo CD), not
 {{- end -}}
 {{- end -}}
 
-{{/* Name of the annotation of a Deployment that is rendered without a number. */}}
+{{/* The annotation of a Deployment that is rendered without a number. */}}
 {{- define "<< cookiecutter.project_slug >>.numberless" -}}
 << cookiecutter.project_slug >>/replicas-left-to
 {{- end -}}

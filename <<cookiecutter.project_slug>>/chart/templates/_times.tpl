@@ -1,8 +1,8 @@
 {{/*
-Every time of a stop, in seconds: what is typed under `shutdown:`, where that is null the row of
-files/behind.yaml, and what follows from both. Times are added up here and nowhere else.
+Every time of a stop, in seconds: the values under `shutdown`, or the row of files/behind.yaml where they are
+null, and their sums. Times are added up only here.
 
-`farewell` is what the service gives streams after their turn, to say goodbye and to return.
+`farewell` is the time for streams to send a last message and return after their turn.
 */}}
 {{- define "<< cookiecutter.project_slug >>.times" -}}
 {{- $typed := .Values.shutdown -}}
@@ -32,8 +32,8 @@ keepAlive: {{ .Values.keepAliveSeconds | default (add $router.idle 15) }}
 {{- end -}}
 
 {{/*
-What the service believes of the client, from whom: what is typed under `proxy:`, where that is null the row
-of files/behind.yaml. With commas between, as the service takes it.
+Which proxies and headers are trusted: the values under `proxy`, or the row of files/behind.yaml where they are
+null. Separated by commas, as the service expects.
 */}}
 {{- define "<< cookiecutter.project_slug >>.proxy" -}}
 {{- $typed := .Values.proxy -}}

@@ -1,6 +1,6 @@
 {{/*
-Puts the defaults of files/defaults.yaml where a value is missing or null: values of an older chart lack
-the newer keys (--reuse-values), and an empty key in a values file is null. Every template begins with this.
+Sets values that are missing or null to the defaults of files/defaults.yaml: values of an older chart lack
+newer keys (--reuse-values), and an empty key in a values file is null. Every template begins with this.
 */}}
 {{- define "<< cookiecutter.project_slug >>.values" -}}
 {{- include "<< cookiecutter.project_slug >>.withoutNulls" (omit .Values "global") -}}
@@ -19,7 +19,7 @@ the newer keys (--reuse-values), and an empty key in a values file is null. Ever
 {{- end -}}
 {{- end -}}
 
-{{/* Takes null keys out of a map and the maps in it. */}}
+{{/* Removes null keys from a map and the maps in it. */}}
 {{- define "<< cookiecutter.project_slug >>.withoutNulls" -}}
 {{- range $name, $value := . -}}
   {{- if kindIs "invalid" $value -}}

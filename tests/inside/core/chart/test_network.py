@@ -94,13 +94,13 @@ def test_an_api_that_is_nowhere_is_out_of_reach(helm: Helm) -> None:
 @pytest.mark.parametrize(
     ("policy", "sentences"),
     [
-        ({}, ["8080: everybody", "8081: the kubelet alone", "out  everything"]),
+        ({}, ["8080: everybody", "8081: only the kubelet", "out  everything"]),
         (
             {"from": [PEER], "managementFrom": [PEER, PEER], "egress": [POSTGRES]},
             [
                 "8080: networkPolicy.from (1), and `helm test`",
-                "8081: the kubelet, and networkPolicy.managementFrom (2)",
-                "out  DNS, the API server, each other, and networkPolicy.egress (1)",
+                "8081: the kubelet and networkPolicy.managementFrom (2)",
+                "out  DNS, the API server, the other pods, and networkPolicy.egress (1)",
             ],
         ),
         ({"enabled": False}, ["No NetworkPolicy: the management port 8081 is open"]),

@@ -16,7 +16,7 @@ TOGETHER: list[tuple[str, Any]] = [
         "shutdown.limitSeconds=19 is below the floor of 20 s (behind: aws-alb)",
         {"behind": "aws-alb", "shutdown": {"limitSeconds": 19}},
     ),
-    ("shutdown.marginSeconds=1.9 is under 2", {"shutdown": {"marginSeconds": 1.9}}),
+    ("shutdown.marginSeconds=1.9 is below 2", {"shutdown": {"marginSeconds": 1.9}}),
     ("the times add up to 3612 s", {"shutdown": {"limitSeconds": 3600}}),
     (
         "keepAliveSeconds=60 is not above the 60 s for which ingress-nginx keeps",
@@ -31,7 +31,7 @@ TOGETHER: list[tuple[str, Any]] = [
         for name in ("readiness", "liveness")
     ],
     (
-        "probes.liveness would kill after 25 s without an answer, before probes.stallSeconds=30",
+        "probes.liveness kills the container after 25 s without a response",
         {"probes": {"liveness": {"failureThreshold": 3}}},
     ),
     (
@@ -40,7 +40,7 @@ TOGETHER: list[tuple[str, Any]] = [
     ),
     ("listen.port and listen.managementPort are both 8080", {"listen": {"managementPort": 8080}}),
     (
-        "env: APP_SHUTDOWN__GRACE_SECONDS follows from other values",
+        "env: APP_SHUTDOWN__GRACE_SECONDS is set by other values",
         {"env": [{"name": "APP_SHUTDOWN__GRACE_SECONDS", "value": "9"}]},
     ),
     ("rollout.maxSurge and rollout.maxUnavailable are both 0", {"rollout": {"maxSurge": "0%"}}),
@@ -49,7 +49,7 @@ TOGETHER: list[tuple[str, Any]] = [
         {"autoscaling": {"kind": "hpa", "minReplicas": 5, "maxReplicas": 4}},
     ),
     (
-        "autoscaling.kind=hpa has nothing to go by: set cpuPercent, memoryPercent or metrics",
+        "autoscaling.kind=hpa has no metric: set cpuPercent, memoryPercent or metrics",
         {
             "autoscaling": {
                 "kind": "hpa",
@@ -59,19 +59,19 @@ TOGETHER: list[tuple[str, Any]] = [
         },
     ),
     (
-        "autoscaling.kind=keda has nothing to go by: set cpuPercent, memoryPercent or triggers",
+        "autoscaling.kind=keda has no metric: set cpuPercent, memoryPercent or triggers",
         {"autoscaling": {"kind": "keda", "cpuPercent": None}},
     ),
     (
-        "autoscaling.cpuPercent is a share of resources.requests.cpu, which is not set",
+        "autoscaling.cpuPercent is a percentage of resources.requests.cpu, which is not set",
         {"autoscaling": {"kind": "hpa"}, "resources": {"requests": {"cpu": None}}},
     ),
     (
-        "service.loadBalancerClass and loadBalancerSourceRanges are for service.type=LoadBalancer",
+        "service.loadBalancerClass and loadBalancerSourceRanges need service.type=LoadBalancer",
         {"service": {"loadBalancerClass": "x"}},
     ),
     (
-        "service.externalTrafficPolicy is for service.type=NodePort or LoadBalancer",
+        "service.externalTrafficPolicy needs service.type=NodePort or LoadBalancer",
         {"service": {"externalTrafficPolicy": "Local"}},
     ),
     (
@@ -127,7 +127,7 @@ def test_a_typo_deep_inside(helm: Helm, name: str, values: Any) -> None:
 
 def test_no_value_of_the_chart_can_be_typed_as_a_variable(helm: Helm) -> None:
     for name in helm.render().environment:
-        with pytest.raises(HelmError, match="follows from other values"):
+        with pytest.raises(HelmError, match="is set by other values"):
             helm.render({"env": [{"name": name, "value": "1"}]})
 
 

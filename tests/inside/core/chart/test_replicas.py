@@ -98,7 +98,7 @@ def test_the_disruption_budget_follows_whoever_owns_the_number(
 @pytest.mark.parametrize("kind", SCALED)
 def test_the_notes_say_who_owns_the_number(helm: Helm, kind: str) -> None:
     notes = helm.notes({"autoscaling": {"kind": kind, "minReplicas": 3}, "replicas": 1})
-    assert f"autoscaler ({kind}) owns the number of pods, between 3 and 10" in notes
+    assert f"autoscaler ({kind}) sets the number of pods, from 3 to 10" in notes
     assert "One replica" not in notes
     assert "One replica" in helm.notes({"replicas": 1})
     assert "autoscaler" not in helm.notes()
