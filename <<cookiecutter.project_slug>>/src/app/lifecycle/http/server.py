@@ -201,7 +201,7 @@ class HttpServer:
             if isinstance(connection, Connection):  # not a WebSocket, which would get a 500
                 connection.shutdown()
 
-    async def close_connections(self, flush: float) -> int:
+    async def close_connections(self, flush: float = FLUSH) -> int:
         """Close all within ``flush`` seconds; return how many could not send everything."""
         for connection in list(self.connections.connections):
             connection.shutdown()
