@@ -11,9 +11,8 @@ import pytest
 from app.lifecycle.asgi import Message, Receive, Scope, Send
 from app.lifecycle.drain import DrainPolicy, Evidence, drain
 from app.lifecycle.event import Event
-from app.lifecycle.http.gauge import TrafficGauge
 from app.lifecycle.http.server import Connection, Connections, HttpServer
-from app.lifecycle.http.traffic import Traffic
+from app.lifecycle.http.traffic import Traffic, TrafficGauge
 from app.lifecycle.phase import Lifecycle
 
 HTTP: Scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
@@ -119,7 +118,7 @@ def test_the_drain_hears_when_the_last_request_turns_out_to_be_a_stream() -> Non
     in_loop(main())
 
 
-class Silent(Connection):
+class Unused(Connection):
     """A connection without a network; counts how often it was looked at."""
 
     looks = 0
@@ -128,47 +127,47 @@ class Silent(Connection):
         self.opened = opened
         self.asked = False
 
-    def silent(self) -> bool:
-        Silent.looks += 1
+    def unused(self) -> bool:
+        Unused.looks += 1
         return not self.asked
 
 
 @pytest.fixture
 def connections() -> Connections:
-    """A thousand silent ones, the newest of which was opened at 999."""
+    """A thousand unused ones, the newest of which was opened at 999."""
     found = Connections(2000)
-    found.connections.update(Silent(opened) for opened in range(1000))
-    Silent.looks = 0
+    found.connections.update(Unused(opened) for opened in range(1000))
+    Unused.looks = 0
     return found
 
 
 def test_only_the_first_look_goes_through_all_connections(connections: Connections) -> None:
-    assert connections.newest_silent() == 999
-    assert Silent.looks < 1100
-    Silent.looks = 0
+    assert connections.newest_unused() == 999
+    assert Unused.looks < 1100
+    Unused.looks = 0
     for opened in range(1000, 1100):
-        newest = Silent(opened)
+        newest = Unused(opened)
         connections.connections.add(newest)
-        connections.made(newest)
-        assert connections.newest_silent() == opened
+        connections.add(newest)
+        assert connections.newest_unused() == opened
         newest.asked = True
-    assert connections.newest_silent() == 999
-    assert Silent.looks < 1000
+    assert connections.newest_unused() == 999
+    assert Unused.looks < 1000
 
 
-def test_the_newest_silent_one_is_found_among_those_that_asked_or_left(
+def test_the_newest_unused_one_is_found_among_those_that_asked_or_left(
     connections: Connections,
 ) -> None:
     every = sorted(connections.connections, key=lambda one: getattr(one, "opened", 0))
-    assert connections.newest_silent() == 999
+    assert connections.newest_unused() == 999
     for one in every[500:]:
-        assert isinstance(one, Silent)
+        assert isinstance(one, Unused)
         one.asked = True
-    assert connections.newest_silent() == 499
+    assert connections.newest_unused() == 499
     for one in every[100:500]:
-        assert isinstance(one, Silent)
+        assert isinstance(one, Unused)
         connections.connections.discard(one)
-        connections.gone(one)
-    assert connections.newest_silent() == 99
+        connections.remove(one)
+    assert connections.newest_unused() == 99
     connections.connections.clear()
-    assert connections.newest_silent() == float("-inf")
+    assert connections.newest_unused() == float("-inf")

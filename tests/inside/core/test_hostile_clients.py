@@ -140,7 +140,7 @@ def test_idle_connections_leave_descriptors_to_probes_and_the_stop(
         assert hook.wait(PATIENCE) == 0
         assert service.ended() == 0
     if which == "port":
-        assert len(service.lines("too many connections: more are closed at once")) == 1
+        assert len(service.lines("connection limit reached: closing new connections")) == 1
 
 
 # -- the control socket -----------------------------------------------------------------

@@ -23,7 +23,7 @@ def test_a_lifespan_that_fails_is_said_in_one_sentence(start: Start) -> None:
     ("lifespan", "logged"),
     [
         ("is broken", "the application's lifespan failed"),
-        ("is ignored", "the application ignored its lifespan"),
+        ("is ignored", "the application returned before its lifespan startup was complete"),
     ],
 )
 def test_nothing_is_served_without_the_lifespan(start: Start, lifespan: str, logged: str) -> None:

@@ -88,7 +88,7 @@ class Service:
         self._routes = {"/startupz": startupz, "/livez": livez, "/readyz": readyz}
         # Inside of ``traffic``: probes and the question who answers do not pass it.
         told = Forwarded(app, options.proxy)
-        self.traffic = Traffic(told, self.lifecycle, aside=self._beside_the_application())
+        self.traffic = Traffic(told, self.lifecycle, uncounted=self._beside_the_application())
 
     def _beside_the_application(self) -> dict[str, App]:
         """Routes of the main port that are not the application's."""

@@ -15,10 +15,9 @@ from app.lifecycle.children import children, end_children, kill_children
 from app.lifecycle.components import Components
 from app.lifecycle.drain import DrainPolicy, Rotation, drain
 from app.lifecycle.exits import Exit
-from app.lifecycle.http.gauge import TrafficGauge
 from app.lifecycle.http.server import FLUSH, HttpServer
-from app.lifecycle.http.streams import FAREWELL, end_streams
-from app.lifecycle.http.traffic import Traffic
+from app.lifecycle.http.streams import STREAM_GRACE, end_streams
+from app.lifecycle.http.traffic import Traffic, TrafficGauge
 from app.lifecycle.kubernetes.identity import Cluster, Identity
 from app.lifecycle.phase import LAST_CHANCE, Lifecycle, Phase
 from app.lifecycle.report import Journal, Report, seconds_per_phase, time_to_write
@@ -55,7 +54,7 @@ class Times:
 
     def longest(self) -> float:
         """How long a stop may take, with the goodbyes of the last streams."""
-        return self.limit + self.stream_spread + 2 * FAREWELL + self.stop
+        return self.limit + self.stream_spread + 2 * STREAM_GRACE + self.stop
 
 
 @dataclass(slots=True)

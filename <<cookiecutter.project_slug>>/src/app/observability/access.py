@@ -30,7 +30,7 @@ class Request(Protocol):
     def sent(self) -> int: ...
     @property
     def request_id(self) -> str: ...
-    def ending(self) -> tuple[int, str]: ...
+    def outcome(self) -> tuple[int, str]: ...
 
 
 class AccessLog:
@@ -58,7 +58,7 @@ class AccessLog:
         self._stamp = ""
 
     def __call__(self, request: Request, seconds: float) -> None:
-        status, by = request.ending()
+        status, by = request.outcome()
         # The server sends no body to a HEAD, whatever the application has given it.
         sent = 0 if request.method == "HEAD" else request.sent
         scope = request.scope

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.lifecycle.http.streams import FAREWELL
+from app.lifecycle.http.streams import STREAM_GRACE
 from app.lifecycle.stop import Times
 from app.lifecycle.watchdog import MARGIN
 from app.settings import Shutdown
@@ -39,7 +39,7 @@ def test_the_longest_stop_fits_into_the_grace_period(helm: Helm, case: str) -> N
 def test_the_grace_period_is_the_sum(helm: Helm) -> None:
     typed = CASES["all-typed"]["shutdown"]
     parts = ["limitSeconds", "streamSpreadSeconds", "stopSeconds", "marginSeconds"]
-    wanted = math.ceil(sum(typed[part] for part in parts) + 2 * FAREWELL)
+    wanted = math.ceil(sum(typed[part] for part in parts) + 2 * STREAM_GRACE)
     assert times(helm.render(CASES["all-typed"])).grace == wanted
 
 

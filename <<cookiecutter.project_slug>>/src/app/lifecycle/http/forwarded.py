@@ -1,17 +1,17 @@
-"""Who the client is, and how it reached the service, when a proxy is in front.
+"""The client's address, scheme, host and path, from the headers of trusted proxies.
 
-A proxy that terminates TLS or strips a path tells what the client did in ``X-Forwarded-*``
-headers. Anybody can send such headers, so they are read only from a peer whose address is
-trusted, and of those only the ones that this proxy is known to overwrite or append to.
+A proxy that terminates TLS or strips a path reports the original in ``X-Forwarded-*``
+headers. Anybody can send those, so they are read only from peers with a trusted address,
+and only the ones that the proxy is known to overwrite or append to.
 
-- ``for``: hops are read from the right, the side that trusted proxies append to. The client
-  is the first one that is not trusted itself, or the leftmost one if all are. An entry that
-  is no address (``unknown``, RFC 7239 identifiers) ends the search at the hop before it.
-- ``proto``, ``host``, ``prefix``: the last value, which the peer itself has sent; one that
-  is not well-formed is ignored.
+- ``for``: hops are read from the right, where trusted proxies append. The client is the
+  first hop that is not trusted, or the leftmost one if all are. An entry that is not an
+  address (``unknown``, RFC 7239 identifiers) ends the search at the hop before it.
+- ``proto``, ``host``, ``prefix``: the last value, which the peer itself has sent; a
+  malformed one is ignored.
 
-``Forwarded`` (RFC 7239), ``X-Forwarded-Port`` and ``X-Real-IP`` are not read: no proxy that is
-common in front of pods sends one of them alone, and a second source could contradict the first.
+``Forwarded`` (RFC 7239), ``X-Forwarded-Port`` and ``X-Real-IP`` are not read: no common proxy
+sends one of them alone, and a second source could contradict the first.
 """
 
 import functools
@@ -23,10 +23,10 @@ from urllib.parse import unquote
 
 from app.lifecycle.asgi import App, Receive, Scope, Send
 
-#: Most hops of ``X-Forwarded-For`` that are looked at, from the right.
+#: Maximum number of hops of ``X-Forwarded-For`` that are read, from the right.
 HOPS = 32
-#: Most addresses that are remembered, and the length of the longest.
-PEERS, LONGEST = 4096, 45
+#: Size of the address cache, and the length of the longest address.
+CACHED_ADDRESSES, MAX_ADDRESS = 4096, 45
 
 _SCHEMES = {
     b"http": ("http", "ws"),
@@ -40,7 +40,7 @@ _prefix = re.compile(rb"(/[a-zA-Z0-9._~%@:!$&'()*+,;=-]+){1,32}").fullmatch
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """What is in front of the service; the settings say what each field means."""
+    """The proxy in front of the service; settings.py explains the fields."""
 
     trusted: tuple[str, ...] = ()
     headers: frozenset[str] = frozenset()
@@ -48,10 +48,10 @@ class Proxy:
 
 
 class Forwarded:
-    """Tells ``app`` of the client what ``proxy`` is trusted to say; changes the scope in place.
+    """ASGI middleware that applies the headers ``proxy`` is trusted for to the scope, in place.
 
-    It is not a coroutine: a request pays for a call, and for the headers only where its peer
-    is trusted. Peers without an address, as on a Unix socket, are never trusted.
+    Not a coroutine: a request pays for one call, and for the headers only if its peer is
+    trusted. Peers without an address, as on a Unix socket, are never trusted.
     """
 
     def __init__(self, app: App, proxy: Proxy) -> None:
@@ -59,37 +59,37 @@ class Forwarded:
         self._root = proxy.root_path
         self._networks = [ipaddress.ip_network(network) for network in proxy.trusted]
         self._names = frozenset(f"x-forwarded-{name}".encode() for name in proxy.headers)
-        self._peer = functools.lru_cache(PEERS)(self._look_up)
+        self._peer = functools.lru_cache(CACHED_ADDRESSES)(self._parse)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         client = scope.get("client")
         root = self._root
         if client is not None and (peer := self._peer(client[0])) is not None:
-            plain, trusted = peer
-            if plain != client[0]:
-                scope["client"] = (plain, client[1])
+            address, trusted = peer
+            if address != client[0]:
+                scope["client"] = (address, client[1])
             if trusted:
-                root = self._take_over(scope) or root
+                root = self._apply_headers(scope) or root
         if root and scope["type"] != "lifespan":
             _mount(scope, root)
         return self._app(scope, receive, send)
 
-    def _look_up(self, host: str) -> tuple[str, bool] | None:
-        """The address as it is usually written, and whether it is trusted; None if it is none.
+    def _parse(self, host: str) -> tuple[str, bool] | None:
+        """The canonical address and whether it is trusted; None if it is not an address.
 
-        IPv4 that came in on ``::`` is IPv4 again.
+        IPv4-mapped IPv6, which a socket on ``::`` reports, becomes IPv4.
         """
-        if "%" in host:  # a zone may be any text, and would end up in logs
+        if "%" in host:  # a zone may be any text, and would appear in logs
             return None
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
             return None
-        plain = getattr(address, "ipv4_mapped", None) or address
-        return str(plain), any(plain in network for network in self._networks)
+        address = getattr(address, "ipv4_mapped", None) or address
+        return str(address), any(address in network for network in self._networks)
 
-    def _take_over(self, scope: Scope) -> str:
-        """Go by the headers of a trusted peer; return the prefix that it has stripped."""
+    def _apply_headers(self, scope: Scope) -> str:
+        """Apply the headers of a trusted peer; return the prefix that it has stripped."""
         names, root = self._names, ""
         hops: list[bytes] = []
         scheme = host = prefix = b""
@@ -117,25 +117,24 @@ class Forwarded:
         return root
 
     def _client(self, hops: str) -> tuple[str, int] | None:
-        """The nearest hop that is not trusted; None if no hop is an address."""
+        """The nearest hop that is not trusted; None if the nearest one is not an address."""
         nearest = None
         for hop in reversed(hops.rsplit(",", HOPS)[-HOPS:]):
             if not (hop := hop.strip()):
                 continue
             host, port = _split(hop)
-            # What is longer is no address, and not worth remembering.
-            known = self._peer(host) if len(host) <= LONGEST else None
-            if known is None:
+            # Text that is too long to be an address stays out of the cache.
+            peer = self._peer(host) if len(host) <= MAX_ADDRESS else None
+            if peer is None:
                 break
-            plain, trusted = known
-            nearest = (plain, port)
-            if not trusted:
+            nearest = (peer[0], port)
+            if not peer[1]:
                 break
         return nearest
 
 
 def _split(hop: str) -> tuple[str, int]:
-    """Host and port, 0 where there is none: ``1.2.3.4:5``, ``[2001:db8::1]:5``, ``2001:db8::1``."""
+    """Host and port (0 if none) of ``1.2.3.4:5``, ``[2001:db8::1]:5`` or ``2001:db8::1``."""
     if ":" not in hop:
         return hop, 0
     if hop[0] == "[" and "]" in hop:
@@ -150,14 +149,14 @@ def _split(hop: str) -> tuple[str, int]:
 
 
 def _last(values: bytes) -> bytes:
-    """The last of values that are separated by commas: what the peer itself has written."""
+    """The last of several values separated by commas: the one from the peer itself."""
     return values.rpartition(b",")[2].strip()
 
 
 def _mount(scope: Scope, root: str) -> None:
-    """Say that the application is reached under ``root``, which the path begins with in ASGI.
+    """Set ``root`` as the root path and, as ASGI requires, as the beginning of the path.
 
-    A proxy may have stripped it or not.
+    The proxy may or may not have stripped it from the path.
     """
     path = scope["path"]
     if not (path.startswith(root) and path[len(root) :][:1] in ("", "/")):

@@ -1,8 +1,4 @@
-"""Streams of records: which responses are such, and where a record ends in them.
-
-Nothing here knows of connections or of the stop: bytes go in, and whether a whole
-record is the last thing in them comes out.
-"""
+"""Record streams: recognizes them by their headers, and finds where their records end."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -11,14 +7,14 @@ from functools import lru_cache, partial
 
 Chunk = bytes | memoryview
 
-#: A JSON text a line. The names in use: FastAPI and jsonlines.org have the first, most
-#: others the second, Spring the last; none but JSON text sequences is registered.
+#: Types with one JSON text per line. FastAPI and jsonlines.org use the first, most others
+#: the second, Spring the last. None is registered (only JSON text sequences are).
 LINES = frozenset(
     f"application/{prefix}{name}".encode()
     for prefix in ("", "x-")
     for name in ("jsonl", "ndjson", "jsonlines", "json-lines", "ldjson", "stream+json")
 )
-#: Structured syntax suffixes: RFC 8091 for ``+json-seq``, custom for the others.
+#: Structured syntax suffixes: ``+json-seq`` is RFC 8091, the others are common practice.
 LINES_SUFFIXES = (b"+jsonl", b"+ndjson", b"+x-ndjson")
 SEQUENCE_SUFFIX = b"+json-seq"
 
@@ -29,28 +25,28 @@ _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 class Records:
     """JSON Lines: each record is a line.
 
-    ``whole`` says whether what was sent so far ends with a whole record, or is empty.
-    ``closing`` is what the format wants to be sent after the last record.
+    ``whole`` is true when the bytes sent so far are empty or end with a complete record.
+    ``closing`` is what the format requires after the last record.
     """
 
     whole = True
     closing = b""
 
     def sent(self, chunk: Chunk) -> None:
-        """Take note of what has been sent."""
+        """Track ``chunk``, which has been sent."""
         if chunk:
             self.whole = chunk[-1:] == b"\n"
 
     def complete(self, chunk: bytes) -> int | None:
-        """How much of ``chunk`` to send to end with a whole record; None if none ends in it."""
+        """How much of ``chunk`` completes a record; None if no record ends in it."""
         return chunk.rfind(b"\n") + 1 or None
 
 
 class Sequence(Records):
     """JSON text sequences (RFC 7464): a record separator, a JSON text, a line feed.
 
-    The text may contain line feeds of its own. That one has ended is certain when
-    the next separator comes; a chunk that ends with a line feed is taken at its word.
+    The text may contain line feeds too, so only the next separator proves that a record
+    has ended. A chunk that ends with a line feed is assumed to end a record.
     """
 
     def complete(self, chunk: bytes) -> int | None:
@@ -63,15 +59,15 @@ class Sequence(Records):
 class Parts(Records):
     """``multipart/x-mixed-replace``: each part has a boundary before and after it.
 
-    That a part has ended is certain when the next boundary comes; a chunk that ends
-    with a line break behind the part's header is taken at its word.
+    Only the next boundary proves that a part has ended. A chunk that ends with a line
+    break after the part's header is assumed to end a part.
     """
 
     def __init__(self, boundary: bytes) -> None:
         self._boundary = b"--" + boundary
         self.closing = self._boundary + b"--\r\n"
         self._in_header = True
-        # As much of the end as a boundary or a blank line may have begun in.
+        # The end of the data, in which a boundary or a blank line may have begun.
         self._tail = b""
 
     def sent(self, chunk: Chunk) -> None:
@@ -79,7 +75,7 @@ class Parts(Records):
             return
         data = self._tail + chunk
         _, boundary, part = data.rpartition(self._boundary)
-        body: bytes = bytes(chunk)
+        body = bytes(chunk)
         if self._in_header or boundary:
             header = _BLANK_LINE.search(part)
             self._in_header = header is None
@@ -99,9 +95,9 @@ class Parts(Records):
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A type of response that is a stream, and what makes the Records of one.
+    """A type of stream; ``records`` makes the Records of one response.
 
-    There are none of an event stream: its clients discard half an event themselves.
+    Event streams have none: their clients discard an incomplete event themselves.
     """
 
     records: Callable[[], Records | None]
@@ -128,21 +124,21 @@ def _stream_of(content_type: bytes) -> Stream | None:
 
 
 def stream_in(headers: Iterable[tuple[bytes, bytes]]) -> Stream | None:
-    """What stream a response with these headers is; None for all other responses.
+    """The type of stream that a response with these headers is; None if it is not a stream.
 
-    One that says its length ends by itself and is none; nor is one whose records are
-    compressed: where they end cannot be seen.
+    A response with a content length ends by itself. Where compressed records end cannot
+    be seen. Neither counts as a stream.
     """
     for name, value in headers:
         if name == b"content-type":
             stream = _stream_of(value)
-            if stream is None or _says(headers, b"content-length"):
+            if stream is None or _has(headers, b"content-length"):
                 return None
-            if stream is not _EVENTS and _says(headers, b"content-encoding"):
+            if stream is not _EVENTS and _has(headers, b"content-encoding"):
                 return None
             return stream
     return None
 
 
-def _says(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bool:
+def _has(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bool:
     return any(name == wanted and value != b"identity" for name, value in headers)

@@ -1,8 +1,8 @@
-"""uvicorn under this lifecycle: it listens when told, and stops when told.
+"""uvicorn, but this lifecycle decides when it listens and how it stops.
 
 Only uvicorn's public methods ``startup`` and ``on_tick`` and the attributes they
-set are used. ``serve`` is not: it owns the signals, polls ten times a second and
-ends in an order that loses requests.
+set are used. ``serve`` is not: it handles the signals, polls ten times a second and
+stops in an order that loses requests.
 """
 
 import asyncio
@@ -15,77 +15,75 @@ from typing import Any
 
 import structlog
 import uvicorn
+from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from app.lifecycle.asgi import App
 from app.lifecycle.budget import HURRIED
 from app.lifecycle.event import Event
-from app.lifecycle.http.lifespan import Lifespan
 from app.lifecycle.ports import StartError
 
 log = structlog.get_logger(__name__)
 
-#: Seconds that connections get to send out what is buffered when they are closed.
+#: Seconds that connections get to send what is buffered when they are closed.
 FLUSH = 0.5
 
 
 class Connections(ServerState):
-    """uvicorn's connections, how many there have been, and ``limit``, how many there may be."""
+    """uvicorn's open connections; counts them and closes those beyond ``limit``."""
 
     def __init__(self, limit: int) -> None:
         super().__init__()
         self.accepted = 0
         self.limit = limit
-        #: Connections that were closed at once: the limit was reached.
+        #: Connections that were closed at once because of the limit.
         self.refused = 0
-        #: From the first question on: those that had not sent a request when they were last
-        #: looked at, the newest last. A service that nobody asks keeps no such list.
-        self._silent: dict[Connection, None] | None = None
-        self.lost = asyncio.Event()
+        #: Connections that had no request yet when last checked, the newest last.
+        #: None until ``newest_unused`` is first called: only a drain needs it.
+        self._unused: dict[Connection, None] | None = None
+        self._removed = asyncio.Event()
 
     def refuse(self) -> None:
         if not self.refused:
-            log.warning("too many connections: more are closed at once", limit=self.limit)
+            log.warning("connection limit reached: closing new connections", limit=self.limit)
         self.refused += 1
 
-    async def all_lost(self) -> None:
+    async def all_closed(self) -> None:
         """Return once no connection is open."""
         while self.connections:
-            self.lost.clear()
-            await self.lost.wait()
+            self._removed.clear()
+            await self._removed.wait()
 
-    def made(self, connection: "Connection") -> None:
-        """Count a new connection."""
+    def add(self, connection: "Connection") -> None:
         self.accepted += 1
-        if self._silent is not None:
-            self._silent[connection] = None
+        if self._unused is not None:
+            self._unused[connection] = None
 
-    def gone(self, connection: "Connection") -> None:
-        """Forget a connection that is closed."""
-        if self._silent is not None:
-            self._silent.pop(connection, None)
-        self.lost.set()
+    def remove(self, connection: "Connection") -> None:
+        if self._unused is not None:
+            self._unused.pop(connection, None)
+        self._removed.set()
 
-    def newest_silent(self) -> float:
-        """When the newest connection was opened that has not sent a request yet.
+    def newest_unused(self) -> float:
+        """When the newest connection without a request was opened; -inf if there is none.
 
-        Its request may be on the way: it counts as an arrival. -inf if there is none.
-        Only the first call looks through all connections.
+        Its request may be on the way: the drain treats it as a new request. Only the
+        first call goes through all connections.
         """
-        if self._silent is None:
-            found = [c for c in self.connections if isinstance(c, Connection) and c.silent()]
-            self._silent = dict.fromkeys(sorted(found, key=lambda one: one.opened))
-        while self._silent:
-            newest = next(reversed(self._silent))
-            if newest in self.connections and newest.silent():
+        if self._unused is None:
+            unused = [c for c in self.connections if isinstance(c, Connection) and c.unused()]
+            self._unused = dict.fromkeys(sorted(unused, key=lambda one: one.opened))
+        while self._unused:
+            newest = next(reversed(self._unused))
+            if newest in self.connections and newest.unused():
                 return newest.opened
-            del self._silent[newest]
+            del self._unused[newest]
         return -math.inf
 
 
 class Connection(HttpToolsProtocol):
-    """A connection that knows since when it is open."""
+    """A connection that knows when it was opened."""
 
     opened: float
 
@@ -99,28 +97,28 @@ class Connection(HttpToolsProtocol):
             return
         super().connection_made(transport)
         self.opened = time.monotonic()
-        state.made(self)
+        state.add(self)
 
-    def silent(self) -> bool:
-        """Whether no request has come in on it so far."""
+    def unused(self) -> bool:
+        """Whether no request has arrived on it."""
         return not isinstance(self.cycle, RequestResponseCycle)
 
-    def owes(self) -> bool:
-        """Whether bytes of an answer wait to be sent; those of a stream do not count."""
+    def flushing(self) -> bool:
+        """Whether a part of a response is still buffered; streams do not count."""
         if self.transport.get_write_buffer_size() == 0:
             return False
-        return self.silent() or not self.cycle.scope.get("stream")
+        return self.unused() or not self.cycle.scope.get("stream")
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         if isinstance(self.server_state, Connections):
-            self.server_state.gone(self)
+            self.server_state.remove(self)
 
 
 class HttpServer:
     """An ASGI application on a socket, in the event loop that calls ``start``.
 
-    More than ``limit`` connections are closed as soon as they are accepted.
+    Connections beyond ``limit`` are closed as soon as they are accepted.
     """
 
     def __init__(self, app: App, sock: socket.socket, *, limit: int, **options: Any) -> None:
@@ -138,32 +136,31 @@ class HttpServer:
         self.connections = self._server.server_state = Connections(limit)
         self._lifespan: Lifespan | None = None
         self._ticker: asyncio.Task[None] | None = None
-        #: Connections that the kernel had completed when the listener was closed.
-        self._waiting: list[asyncio.Task[Any]] = []
-        #: Called with a reason when the application's lifespan ends before it is asked to.
+        #: Tasks that accept the connections the kernel had ready when the listener closed.
+        self._accepting: list[asyncio.Task[Any]] = []
+        #: Called with a reason when the application's lifespan ends before it is told to.
         self.on_death: Callable[[str], object] = log.error
 
     async def start(self) -> None:
-        """Run the application's lifespan, then listen.
+        """Run the startup part of the application's lifespan, then listen.
 
-        Raises StartError when the lifespan fails, whose traceback is in the log, or
+        Raises StartError when the lifespan fails, with its traceback in the log, or
         when another process took the port since ``bind``.
         """
         host, port = self._socket.getsockname()[:2]
         self._config.load()
         self._server.lifespan = self._lifespan = Lifespan(self._config, self.on_death)
+        reason: object = "another process took it while this one started"
         try:
             await self._server.startup(sockets=[self._socket])
+            # uvloop closes a socket on which it cannot listen, and raises nothing.
+            listening = _is_listening(self._socket)
         except SystemExit:
             raise StartError("the application's lifespan failed to start") from None
-        except OSError as error:  # somebody else listens there since it was bound
-            host, port = self._socket.getsockname()[:2]
-            raise StartError(f"{host} port {port} cannot be listened on: {error}") from None
-        if not _listens(self._socket):
-            raise StartError(
-                f"{host} port {port} cannot be listened on: "
-                "another process took it while this one started"
-            )
+        except OSError as error:
+            listening, reason = False, error
+        if not listening:
+            raise StartError(f"cannot listen on {host} port {port}: {reason}")
         self._ticker = asyncio.create_task(self._tick(), name="date header")
 
     async def _tick(self) -> None:
@@ -172,50 +169,45 @@ class HttpServer:
             await asyncio.sleep(1)
 
     def flushing(self) -> int:
-        """How many connections have not yet sent out everything that was answered."""
+        """How many connections have a part of a response still to send."""
         return sum(
-            isinstance(connection, Connection) and connection.owes()
+            isinstance(connection, Connection) and connection.flushing()
             for connection in self.connections.connections
         )
 
     def close_listener(self) -> int:
-        """Take no more connections; those that are open go on.
+        """Accept no more connections; open ones stay open.
 
-        The kernel completes connections before this process hears of them, and resets
-        them when the listener closes: take those too, and return how many there were.
+        The kernel completes connections before this process accepts them, and resets
+        them when the listener closes. They are accepted first; returns how many.
         """
-        waiting = self._accept_waiting()
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):  # no more connections, or no longer listening
+            while len(self._accepting) < self._config.backlog:
+                sock, _ = self._socket.accept()
+                accept = loop.connect_accepted_socket(self._connection, sock)
+                self._accepting.append(loop.create_task(accept))
         for listener in self._server.servers:
             listener.close()
         self._socket.close()
-        return waiting
-
-    def _accept_waiting(self) -> int:
-        loop = asyncio.get_running_loop()
-        with contextlib.suppress(OSError):  # there are no more, or it listens no more
-            while len(self._waiting) < self._config.backlog:
-                sock, _ = self._socket.accept()
-                self._waiting.append(
-                    loop.create_task(loop.connect_accepted_socket(self._connection, sock))
-                )
-        return len(self._waiting)
+        return len(self._accepting)
 
     def _connection(self) -> Connection:
         return Connection(self._config, self.connections, self._server.lifespan.state)
 
     def close_idle(self) -> None:
-        """Close what waits for a request; what is being answered closes after its answer."""
+        """Close connections without a request; busy ones close after their response."""
         for connection in list(self.connections.connections):
             if isinstance(connection, Connection):  # not a WebSocket, which would get a 500
                 connection.shutdown()
 
     async def close_connections(self, flush: float = FLUSH) -> int:
-        """Close them all; what still sends gets ``flush`` seconds. Return how many it cut off."""
+        """Close all within ``flush`` seconds; return how many could not send everything."""
         for connection in list(self.connections.connections):
             connection.shutdown()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(flush):
-                await self.connections.all_lost()
+                await self.connections.all_closed()
         cut_off = self.flushing()
         for connection in list(self.connections.connections):
             connection.transport.abort()
@@ -226,8 +218,8 @@ class HttpServer:
     async def end_lifespan(self, budget: float, hurried: Event) -> bool:
         """Run the shutdown part of the application's lifespan.
 
-        False when it failed, or when it was not done within ``budget`` seconds, which
-        are fewer when ``hurried``: HURRIED of ``budget.py``.
+        False when it failed or took longer than ``budget`` seconds; HURRIED seconds
+        (see ``budget``) when ``hurried``.
         """
         if self._lifespan is None or not self._lifespan.started:
             return True
@@ -236,9 +228,64 @@ class HttpServer:
         return ending.done() and not self._lifespan.failed
 
 
-def _listens(sock: socket.socket) -> bool:
-    """uvloop closes a socket on which it cannot listen, and says nothing."""
+def _is_listening(sock: socket.socket) -> bool:
     try:
         return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
-    except OSError:
+    except OSError:  # it is closed
         return False
+
+
+class Lifespan(LifespanOn):
+    """The application's lifespan (ASGI); without a complete startup nothing is served.
+
+    uvicorn takes an error outside the protocol for an application without lifespan
+    support, and serves without what the lifespan should have opened. Here an error, or
+    a return before ``lifespan.startup.complete``, fails the start. ``on_death`` is
+    called with a reason when the lifespan ends before it is told to, for example because
+    its task group failed.
+    """
+
+    def __init__(self, config: uvicorn.Config, on_death: Callable[[str], object]) -> None:
+        super().__init__(config)
+        self._on_death = on_death
+        self._told_to_end = False
+        #: Whether the application has completed its startup.
+        self.started = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether it raised, or reported a failed shutdown."""
+        return self.error_occurred or self.shutdown_failed
+
+    async def startup(self) -> None:
+        await super().startup()
+        self.should_exit = not self.started
+
+    async def shutdown(self) -> None:
+        self._told_to_end = True
+        await super().shutdown()
+
+    async def send(self, message: LifespanSendMessage) -> None:
+        await super().send(message)
+        self.started = self.started or message["type"] == "lifespan.startup.complete"
+
+    async def main(self) -> None:
+        """Call the application; LifespanOn runs this in a task."""
+        asgi = {"version": self.config.asgi_version, "spec_version": "2.0"}
+        scope = {"type": "lifespan", "asgi": asgi, "state": self.state}
+        try:
+            await self.config.loaded_app(scope, self.receive, self.send)
+        except asyncio.CancelledError:  # by the stop, which reports what it cancels
+            self.error_occurred = True
+        except BaseException as error:
+            self.error_occurred = True
+            if not (self.startup_failed or self.shutdown_failed):  # their traceback is logged
+                log.error("the application's lifespan failed", exc_info=error)
+        else:
+            if not self.started:
+                log.error("the application returned before its lifespan startup was complete")
+        finally:
+            self.startup_event.set()
+            self.shutdown_event.set()
+        if self.started and not self._told_to_end:
+            self._on_death("the application's lifespan ended by itself")
