@@ -97,13 +97,12 @@ class Template:
         """Lay ``tests/inside`` over the body's tests: ``core``, and a folder for each answer that is yes."""
         chosen = {name: choices[0] for name, choices in CHOICES.items()} | answers
         for room in ["core", *(name for name, value in chosen.items() if value == "yes")]:
-            if (INSIDE / room).is_dir():
-                shutil.copytree(
-                    INSIDE / room,
-                    self.folder / BODY.name / "tests",
-                    ignore=shutil.ignore_patterns("__pycache__"),
-                    dirs_exist_ok=True,
-                )
+            for source in sorted((INSIDE / room).rglob("*")):
+                target = self.folder / BODY.name / "tests" / source.relative_to(INSIDE / room)
+                if source.is_file() and "__pycache__" not in source.parts:
+                    assert target.name == "__init__.py" or not target.exists(), f"{source} hides a test of the body"
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(source, target)
 
     def ask(self, **questions: Any) -> None:
         """Change or add questions and private values in cookiecutter.json."""

@@ -23,7 +23,7 @@ LEADING = [
     "tests/test_identity.py",
     "tests/test_metrics.py",
     "tests/test_reference.py",
-    "tests/test_settings.py",
+    "tests/test_settings_refused.py",
     "tests/test_singletons.py",
     "tests/test_stop_idle.py",
     "tests/test_tasks.py",

@@ -97,7 +97,7 @@ def test_the_longest_stop_fits_into_the_grace_period(helm: Helm, case: str) -> N
     ("sentence", "values"),
     [
         ("limitSeconds=4 is below the fallback of 5 s", {"shutdown": {"limitSeconds": 4}}),
-        ("marginSeconds=1.9 is under 2", {"shutdown": {"marginSeconds": 1.9}}),
+        ("marginSeconds=1.9 is below 2", {"shutdown": {"marginSeconds": 1.9}}),
         ("keepAliveSeconds=75 is not above", {"behind": "envoy", "keepAliveSeconds": 75}),
         ("watchEndpoint", {"shutdown": {"watchEndpoint": False}}),
         ("APP_LOG__LEVLE", {"config": {"APP_LOG__LEVLE": "debug"}}),
