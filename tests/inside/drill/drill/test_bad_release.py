@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from drill.record import PodRecord
-from drill.scenarios import bad_release
-from drill.scenarios.bad_release import BadRelease
-from drill.timeline import Event, Timeline
+from drill.record import Event, PodRecord, Timeline
+from drill.scenarios import updates
+from drill.scenarios.updates import BadRelease
 
 
 class Slow:
@@ -68,8 +67,8 @@ class Slow:
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bad_release, "WATCHED_SECONDS", 0.5)
-    monkeypatch.setattr(bad_release, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(updates, "WATCHED_SECONDS", 0.5)
+    monkeypatch.setattr(updates, "POLL_SECONDS", 0.01)
 
 
 def faults(cluster: Any) -> list[str]:

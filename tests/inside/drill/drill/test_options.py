@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from drill import options
-from drill.compare import compared
 from drill.errors import DrillError
-from drill.plan import Plan
+from drill.plan import Plan, compared
 from drill.scenarios import SCENARIOS
 
 

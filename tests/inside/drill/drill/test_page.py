@@ -12,10 +12,9 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from drill.result import page
+from drill.result.report import render
 from tests.drill.sample_report import HOSTILE, REMEDY, make_report
 
-PROJECT = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -58,7 +57,7 @@ def dom(report: Any) -> Elements:
         pytest.skip(f"none of {', '.join(BROWSERS)} is on the PATH")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "report.html"
-        path.write_text(page.render(report), "utf-8")
+        path.write_text(render(report), "utf-8")
         done = subprocess.run(
             [
                 *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"),
@@ -72,13 +71,13 @@ def dom(report: Any) -> Elements:
 
 
 def test_the_sample_is_a_report(report: Any) -> None:
-    schema = json.loads((PROJECT / "drill/result/report.schema.json").read_text("utf-8"))
+    schema = json.loads((Path(__file__).with_name("report.schema.json")).read_text("utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(report, schema)
 
 
 def test_the_page_carries_the_report_and_needs_nothing_else(report: Any) -> None:
-    source = page.render(report)
+    source = render(report)
     elements = Elements(source)
     carried = next(text for text in elements.scripts if text.lstrip().startswith("{"))
     assert json.loads(carried) == report

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from drill.chart.release import Values
-from drill.compare import compared
+from drill.chart import Values
 from drill.load.routes import Call, Routes
-from drill.local.backend import LocalBackend
-from drill.plan import Plan
+from drill.local.cluster import LocalBackend
+from drill.plan import Plan, compared
 from drill.rehearsal import rehearse
 from drill.result import text
 from drill.result.analysis import Analysis

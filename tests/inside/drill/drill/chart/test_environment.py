@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from drill.chart.environment import environment, expand
 from drill.errors import DrillError
+from drill.local.containers import environment, expand
 
 FIELDS = {"metadata.name": "web-1", "status.podIP": "127.0.0.9"}
 CONFIG = {"kind": "ConfigMap", "metadata": {"name": "web"}, "data": {"A": "config", "B": "b"}}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from drill.chart.workload import Action, Probe, Workload
+from drill.chart import Action, Probe, Workload
 from drill.errors import DrillError
 
 

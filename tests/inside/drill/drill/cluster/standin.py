@@ -11,12 +11,11 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from drill.chart.release import Values
-from drill.cluster.backend import ClusterBackend
-from drill.cluster.cluster import KubernetesCluster
+from drill.chart import Values
+from drill.cluster.cluster import ClusterBackend, KubernetesCluster
 from drill.load.ledger import Kind
 from drill.load.routes import Call, Job, Routes
-from drill.local.one_error import one_error
+from drill.local.cluster import one_error
 from drill.plan import Plan
 from tests.drill.cluster.apiserver import ApiServer
 from tests.drill.cluster.controllers import Controllers

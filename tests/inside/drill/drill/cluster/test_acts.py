@@ -9,8 +9,8 @@ pytest.importorskip("kubernetes", reason="the package `kubernetes` is not instal
 
 from drill.cluster.cluster import KubernetesCluster
 from drill.record import PodRecord
-from drill.scenarios.bad_release import never_ready
 from drill.scenarios.base import restart
+from drill.scenarios.updates import never_ready
 from tests.drill.cluster import controllers
 from tests.drill.cluster.apiserver import Fault
 from tests.drill.cluster.standin import Run, Standin

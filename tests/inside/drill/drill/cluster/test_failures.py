@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("kubernetes", reason="the package `kubernetes` is not installed")
 
 from drill.cluster import api, watch
-from drill.cluster.backend import ClusterBackend
+from drill.cluster.cluster import ClusterBackend
 from drill.errors import DrillError
 from drill.scenarios.base import restart
 from tests.drill.cluster.apiserver import Fault

@@ -20,12 +20,11 @@ import pytest
 
 pytest.importorskip("kubernetes", reason="the package `kubernetes` is not installed")
 
-from drill.cluster import feed, job
-from drill.cluster.clock import ClusterTimeline
+from drill.cluster import load
+from drill.cluster.pods import ClusterTimeline
 from drill.errors import DrillError
 from drill.load.__main__ import Options, Report, reachable
-from drill.load.ledger import Kind
-from drill.load.loss import Reason
+from drill.load.ledger import Kind, Reason
 from drill.load.routes import Call, Routes
 from tests.drill.cluster.standin import ROUTES
 
@@ -35,8 +34,8 @@ NOBODY = Options("127.0.0.1", 1, 50, 1, ROUTES, linger=0, patience=0)
 @pytest.fixture
 def mounted(tmp_path: Path) -> Path:
     """What the Job has: the ConfigMap's files, and of all packages `websockets` alone."""
-    items = job.job("x", DEPLOYMENT, "r")["spec"]["template"]["spec"]["volumes"][0]["configMap"]
-    data = job.config_map("x", NOBODY)["data"]
+    items = load.job("x", DEPLOYMENT, "r")["spec"]["template"]["spec"]["volumes"][0]["configMap"]
+    data = load.config_map("x", NOBODY)["data"]
     for item in items["items"]:
         path = tmp_path / item["path"]
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +57,7 @@ DEPLOYMENT: dict[str, Any] = {
 
 def start(folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-S", "-m", "drill.load", str(folder / job.OPTIONS)],
+        [sys.executable, "-S", "-m", "drill.load", str(folder / load.OPTIONS)],
         cwd="/",
         env={"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
         stdout=subprocess.PIPE,
@@ -91,7 +90,7 @@ def test_it_runs_in_a_bare_interpreter_and_ends_at_sigterm_with_its_last_line(
     assert {tuple(e["reason"][:1]) for e in told if e["what"] == "lost"} == {("refused",)}
     assert len(said) < len(told) / 3  # not a line for each request
     timeline = ClusterTimeline(lambda line: None)
-    reader = feed.Feed(timeline)
+    reader = load.Feed(timeline)
     for line in said:
         reader.take(json.dumps(line))
         reader.take(json.dumps(line))  # a line that comes again
@@ -131,12 +130,12 @@ def test_a_route_that_is_not_there_is_said_and_fails(mounted: Path) -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         routes = Routes(Call("/none"), None, None, None, None, None)
         options = Options("127.0.0.1", server.server_port, 50, 0, routes, linger=0)
-        (mounted / job.OPTIONS).write_text(options.dump())
+        (mounted / load.OPTIONS).write_text(options.dump())
         with start(mounted) as process:
             told = list(lines(process))
         server.shutdown()
     assert process.returncode == 2
-    reader = feed.Feed(ClusterTimeline(lambda line: None))
+    reader = load.Feed(ClusterTimeline(lambda line: None))
     for entry in told:
         reader.take(json.dumps(entry))
     with pytest.raises(DrillError, match="ended early: GET /none answered 404: name a route"):
@@ -144,7 +143,7 @@ def test_a_route_that_is_not_there_is_said_and_fails(mounted: Path) -> None:
 
 
 def test_its_options_come_through(mounted: Path) -> None:
-    loaded = Options.load((mounted / job.OPTIONS).read_text())
+    loaded = Options.load((mounted / load.OPTIONS).read_text())
     assert loaded.routes.sent() == ROUTES.sent()
     assert replace(loaded, routes=ROUTES) == NOBODY
     default = Options("::", 80, 1.5, 0, Routes())
@@ -152,7 +151,7 @@ def test_its_options_come_through(mounted: Path) -> None:
 
 
 def test_a_missing_line_is_an_error() -> None:
-    reader = feed.Feed(ClusterTimeline(lambda line: None))
+    reader = load.Feed(ClusterTimeline(lambda line: None))
     reader.take('{"n": 0, "at": 1, "of": [{"at": 1, "what": "begin"}]}')
     with pytest.raises(DrillError, match="lines 1 to 2 of the load's log are missing"):
         reader.take('{"n": 3, "at": 1, "of": [{"at": 1, "what": "end"}]}')
@@ -166,14 +165,14 @@ def test_no_line_is_so_long_that_a_container_runtime_splits_it() -> None:
     report.line("end", late=0.1, messages={}, streams_left_open={})
     said = out.getvalue().splitlines()
     assert max(map(len, said)) < 16_384
-    reader = feed.Feed(ClusterTimeline(lambda line: None))
+    reader = load.Feed(ClusterTimeline(lambda line: None))
     for line in said:
         reader.take(line)
     assert len(reader.result().ledger.samples) == 1000
 
 
 def test_what_an_interpreter_says_when_it_fails_is_the_reason() -> None:
-    reader = feed.Feed(ClusterTimeline(lambda line: None))
+    reader = load.Feed(ClusterTimeline(lambda line: None))
     reader.take("ModuleNotFoundError: No module named 'websockets'")
     with pytest.raises(DrillError, match="ended early: ModuleNotFoundError"):
         reader.result()
@@ -189,7 +188,7 @@ def test_times_of_a_wrong_clock_are_placed_by_the_fastest_line() -> None:
 
 
 def test_kinds_and_counts_survive_the_log() -> None:
-    reader = feed.Feed(ClusterTimeline(lambda line: None))
+    reader = load.Feed(ClusterTimeline(lambda line: None))
     entries: list[dict[str, Any]] = [
         {"what": "begin"},
         {"what": "served", "kind": Kind.NEW, "pod": "", "began": 0.5},

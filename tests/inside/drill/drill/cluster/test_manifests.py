@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("kubernetes", reason="the package `kubernetes` is not installed")
 
-from drill.cluster import job
+from drill.cluster import load
 from drill.load.__main__ import Options
 from tests.drill.cluster.standin import ROUTES, Run, Standin
 
@@ -44,7 +44,7 @@ def deployment(**pod: Any) -> Json:
 
 def test_the_load_keeps_the_restricted_pod_security_standard() -> None:
     """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted"""
-    made = job.job("load", deployment(securityContext={"runAsUser": 10001, "fsGroup": 5}), "r")
+    made = load.job("load", deployment(securityContext={"runAsUser": 10001, "fsGroup": 5}), "r")
     pod = made["spec"]["template"]["spec"]
     container = pod["containers"][0]
     assert pod["securityContext"] == {
@@ -68,7 +68,7 @@ def test_the_load_runs_where_the_service_runs_and_is_not_one_of_its_pods() -> No
         "nodeSelector": {"disk": "fast"},
         "tolerations": [{"key": "spot", "operator": "Exists"}],
     }
-    made = job.job("load", deployment(**placing), "r")["spec"]["template"]
+    made = load.job("load", deployment(**placing), "r")["spec"]["template"]
     assert {key: made["spec"][key] for key in placing} == placing
     assert made["spec"]["containers"][0]["image"] == "s:1"
     assert made["spec"]["containers"][0]["imagePullPolicy"] == "Never"
@@ -76,5 +76,5 @@ def test_the_load_runs_where_the_service_runs_and_is_not_one_of_its_pods() -> No
 
 
 def test_the_program_fits_into_a_config_map() -> None:
-    made = job.config_map("load", Options("10.0.0.1", 80, 150, 6, ROUTES))
+    made = load.config_map("load", Options("10.0.0.1", 80, 150, 6, ROUTES))
     assert sum(len(text.encode()) for text in made["data"].values()) < 500_000  # 1 MiB is the limit

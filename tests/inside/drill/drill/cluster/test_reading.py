@@ -8,10 +8,10 @@ import pytest
 
 pytest.importorskip("kubernetes", reason="the package `kubernetes` is not installed")
 
-from drill.cluster import endpoints, logs
+from drill.cluster import tracker, watch
 from drill.cluster.api import Api, ApiError
-from drill.cluster.sightings import hopeless, sightings, trouble
-from drill.cluster.target import address, front
+from drill.cluster.pods import hopeless, sightings, trouble
+from drill.cluster.release import address, front
 from drill.errors import DrillError
 from drill.record import Endpoint
 
@@ -138,7 +138,7 @@ def entry(name: str, **conditions: bool | None) -> Json:
 def test_conditions_of_an_endpoint_and_what_they_are_when_nothing_is_said(
     conditions: Json, state: tuple[bool, bool, bool]
 ) -> None:
-    found = endpoints.table(
+    found = tracker.table(
         [
             {
                 "addressType": "IPv4",
@@ -155,9 +155,9 @@ def test_conditions_of_an_endpoint_and_what_they_are_when_nothing_is_said(
 
 def test_changes_of_endpoints_are_what_differs() -> None:
     def of(*entries: Json) -> dict[str, Endpoint]:
-        return endpoints.table([{"addressType": "IPv4", "endpoints": list(entries)}])
+        return tracker.table([{"addressType": "IPv4", "endpoints": list(entries)}])
 
-    found = endpoints.changes(1.5, of(entry("a"), entry("b")), of(entry("b"), entry("c")))
+    found = tracker.changes(1.5, of(entry("a"), entry("b")), of(entry("b"), entry("c")))
     assert [(c.at, c.seen_at, c.pod, c.endpoint is None) for c in found] == [
         (1.5, None, "a", True),
         (1.5, None, "c", False),
@@ -213,7 +213,7 @@ def test_lines_of_a_log_are_told_once_and_in_order() -> None:
     )
 
     async def told() -> list[str]:
-        return [line async for line in logs.follow(api, "/log", "app", lambda: False)]
+        return [line async for line in watch.follow(api, "/log", "app", lambda: False)]
 
     assert asyncio.run(told()) == ["a", "b", "c", "d", "late", ""]
     assert api.since == ["", same, later, "2026-01-01T00:00:01Z"]

@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("kubernetes", reason="the package `kubernetes` is not installed")
 
-from drill.cluster.context import current_context
+from drill.cluster.api import current_context
 
 PROJECT = Path(__file__).resolve().parents[3]
 

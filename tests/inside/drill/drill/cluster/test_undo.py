@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("kubernetes", reason="the package `kubernetes` is not installed")
 
-from drill.cluster.undo import Undo
+from drill.cluster.resources import Undo
 from drill.errors import DrillError
 from tests.drill.cluster.apiserver import Fault
 from tests.drill.cluster.standin import Run, Standin

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from drill.load.client import Body, Connection
-from drill.load.loss import Lost, Reason
+from drill.load.ledger import Lost, Reason
 from tests.drill.support import CHUNKED, OK, Handler, answering, in_loop, serving
 
 

@@ -6,11 +6,9 @@ from itertools import pairwise
 import pytest
 
 from drill.errors import DrillError
-from drill.load.ledger import Kind, Ledger
-from drill.load.loss import Lost
-from drill.load.requests import interleave
+from drill.load.ledger import Kind, Ledger, Lost
 from drill.load.routes import SHARES, Call, Routes
-from drill.load.traffic import KeptClient, Traffic
+from drill.load.traffic import KeptClient, Traffic, interleave
 from drill.record import Endpoint
 from tests.drill.support import OK, Clock, answering, in_loop, serving
 

@@ -7,15 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from drill.chart.release import Release
-from drill.chart.workload import Workload
-from drill.local.containers import Container
+from drill.chart import Release, Workload
+from drill.local.containers import Container, Rendered
 from drill.local.endpoints import EndpointTable
 from drill.local.kubelet import Pod
-from drill.local.manifests import Rendered
-from drill.local.processes import Processes
-from drill.record import PodRecord
-from drill.timeline import Timeline
+from drill.local.machine import Processes
+from drill.record import PodRecord, Timeline
 
 #: Ends at SIGTERM, and says so.
 OBEDIENT = """

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from drill.load.client import Connection
-from drill.load.loss import Lost
+from drill.load.ledger import Lost
 from drill.local.api import SliceApi
-from drill.local.slices import Service
+from drill.local.endpoints import Service
 from drill.plan import ApiFault
 from drill.record import Endpoint
 from tests.drill.support import in_loop

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from drill.local.backend import LocalBackend
+from drill.local.cluster import LocalBackend
 from drill.plan import Plan
 from tests.drill.broken import container
 from tests.drill.support import in_loop

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from drill.local.containers import Container
-from drill.local.processes import Processes
+from drill.local.machine import Processes
 from tests.drill.local.support import python, record_in, rendered
 from tests.drill.support import in_loop
 

@@ -16,13 +16,11 @@ from typing import Any
 import pytest
 
 from drill.errors import DrillError
-from drill.local.deployment import Deployment
+from drill.local.deployment import Deployment, ReplicaSet, victims
 from drill.local.endpoints import EndpointTable
 from drill.local.kubelet import Pod
 from drill.local.nodes import NODES, Nodes
-from drill.local.replicasets import ReplicaSet, victims
-from drill.record import PodRecord
-from drill.timeline import Timeline
+from drill.record import PodRecord, Timeline
 from tests.drill.local.support import eventually, rendered
 from tests.drill.support import in_loop
 

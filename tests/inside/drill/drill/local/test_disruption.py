@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from drill.errors import DrillError
-from drill.local import disruption
-from drill.local.disruption import Budget, evict
+from drill.local import nodes
 from drill.local.endpoints import EndpointTable
 from drill.local.kubelet import Pod
-from drill.record import PodRecord
-from drill.timeline import Timeline
+from drill.local.nodes import Budget, evict
+from drill.record import PodRecord, Timeline
 from tests.drill.local.support import eventually
 from tests.drill.support import in_loop
 
@@ -82,7 +81,7 @@ def test_deleted_pods_are_not_healthy() -> None:
 def test_a_refused_eviction_is_tried_again_until_it_is_granted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(disruption, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(nodes, "RETRY_SECONDS", 0.02)
 
     async def check() -> None:
         (pod,) = pods(1)
@@ -104,8 +103,8 @@ def test_a_refused_eviction_is_tried_again_until_it_is_granted(
 
 
 def test_an_eviction_that_is_never_granted_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disruption, "RETRY_SECONDS", 0.02)
-    monkeypatch.setattr(disruption, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(nodes, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(nodes, "PATIENCE_SECONDS", 0.1)
 
     async def check() -> None:
         (pod,) = pods(1)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from drill.errors import DrillError
-from drill.local import kubelet, stopping
+from drill.local import kubelet
 from tests.drill.local.support import (
     EXIT_1,
     OBEDIENT,
@@ -80,7 +80,7 @@ def test_prestop_ends_before_sigterm_and_has_the_containers_environment(tmp_path
 def test_what_outlasts_the_grace_period_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stopping, "LEAST_SECONDS", 0.1)
+    monkeypatch.setattr(kubelet, "LEAST_SECONDS", 0.1)
 
     async def check() -> None:
         world = await deleted(tmp_path, STUBBORN, grace=0.5)
@@ -93,7 +93,7 @@ def test_what_outlasts_the_grace_period_is_killed(
 
 
 def test_the_grace_period_covers_the_hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stopping, "LEAST_SECONDS", 0.1)
+    monkeypatch.setattr(kubelet, "LEAST_SECONDS", 0.1)
 
     async def check() -> None:
         sleep = sleeping(1.5)
@@ -314,7 +314,7 @@ def test_failed_liveness_runs_the_hook_and_the_grace_period_before_the_restart(
 def test_a_probe_can_have_a_grace_period_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stopping, "LEAST_SECONDS", 0.1)
+    monkeypatch.setattr(kubelet, "LEAST_SECONDS", 0.1)
 
     stubborn_once = f"""
 import pathlib

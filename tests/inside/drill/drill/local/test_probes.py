@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from drill.chart.workload import Action, Probe
+from drill.chart import Action, Probe
 from drill.local import probes
-from drill.local.actions import succeeds
 from drill.local.containers import Container
-from drill.local.probes import Prober, Ticks
-from drill.local.processes import Processes
+from drill.local.machine import Processes
+from drill.local.probes import Prober, Ticks, succeeds
 from tests.drill.local.support import EXIT_0, EXIT_1, eventually, record_in, rendered
 from tests.drill.support import in_loop, serving
 

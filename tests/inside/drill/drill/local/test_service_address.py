@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from drill.load.client import CLOSE, Connection
-from drill.load.loss import Lost
+from drill.load.ledger import Lost
 from drill.local.endpoints import EndpointTable
-from drill.local.service_address import HOST, SERVICES, ServiceAddress
+from drill.local.machine import HOST, SERVICES, ServiceAddress
 from drill.record import Endpoint
 from tests.drill.support import in_loop
 

@@ -6,15 +6,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from drill.load.ledger import Kind, Sample
-from drill.load.loss import Lost, Reason
+from drill.load.ledger import Kind, Lost, Reason, Sample
 from drill.plan import Plan
 from drill.record import PodRecord
-from drill.result.budgets import Budgets
 from drill.result.case import Case, View
-from drill.result.endpoints import Span
-from drill.result.lane import Lane
-from drill.result.sentences import sentence
+from drill.result.lanes import Lane, Span
+from drill.result.remedies import sentence
+from drill.result.stop import Budgets
 
 #: Told to stop at 10 s, drained until 15 s, gone at 16 s; clients are sent to it until 17.5 s.
 POD = PodRecord("b", 1, "node-1", "127.0.0.12", Path("b.log"), exit_code=0)

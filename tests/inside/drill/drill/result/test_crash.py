@@ -4,11 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from drill.load.ledger import Kind, Sample
-from drill.load.loss import Lost, Reason
-from drill.record import PodRecord
-from drill.scenarios.crash import Crash
-from drill.timeline import Event, Timeline
+from drill.load.ledger import Kind, Lost, Reason, Sample
+from drill.record import Event, PodRecord, Timeline
+from drill.scenarios.removals import Crash
 
 POD = PodRecord("b", 1, "node-1", "127.0.0.12", Path("b.log"))
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from drill.result.faults import faults_of_stops
-from drill.result.lane import Lane
-from drill.timeline import Event
+from drill.record import Event
+from drill.result.analysis import faults_of_stops
+from drill.result.lanes import Lane
 from tests.drill.result.made import KILLED, LANE, POD, Loss, hook_that_ended_with
 
 STOPS: dict[str, tuple[Lane, str]] = {

@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from drill.load.ledger import Kind, Sample
-from drill.load.loss import Reason
+from drill.load.ledger import Kind, Reason, Sample
 from drill.plan import Plan
-from drill.timeline import Event
+from drill.record import Event
 from tests.drill.result.made import (
     BUDGETS,
     CUT,

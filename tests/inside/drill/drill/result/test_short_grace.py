@@ -7,14 +7,12 @@ from typing import Any
 
 import pytest
 
-from drill.load.ledger import Kind
-from drill.load.loss import Reason
-from drill.record import PodRecord
+from drill.load.ledger import Kind, Reason
+from drill.record import Event, PodRecord, Timeline
 from drill.result import lanes
-from drill.result.faults import faults_of_stops
-from drill.result.lane import Lane
-from drill.result.logs import PodLog
-from drill.timeline import Event, Timeline
+from drill.result.analysis import faults_of_stops
+from drill.result.lanes import Lane
+from drill.result.stop import PodLog
 from tests.drill.result.made import BUDGETS, LANE, POD, Loss, hook_that_ended_with
 
 #: Deleted at 10 s with 3 s, signalled when they were over, served on for half a second.

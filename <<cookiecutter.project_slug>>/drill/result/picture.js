@@ -1,3 +1,171 @@
+// What was lost: gathered where the marks would overlap, told in sentences.
+
+const WINDOW = 24; // pixels that share one mark: room for its number
+const MOST_SENTENCES = 5;
+
+/** Losses in order of time, in groups of at most WINDOW pixels. */
+function gather(losses, x) {
+  const groups = [];
+  for (const loss of losses.toSorted((one, other) => one.at - other.at)) {
+    const group = groups.at(-1);
+    if (group && group[0].excused === loss.excused && x(loss.at) - x(group[0].at) < WINDOW) group.push(loss);
+    else groups.push([loss]);
+  }
+  return groups;
+}
+
+/** The losses that have the same cause, as one: how many, when, and the first one's sentence. */
+function causes(losses) {
+  const byCause = Map.groupBy(losses, (loss) =>
+    JSON.stringify([loss.pod, loss.reason, loss.detail, loss.excused]));
+  return [...byCause.values()]
+    .map((same) => ({
+      count: same.length,
+      from: Math.min(...same.map((loss) => loss.at)),
+      to: Math.max(...same.map((loss) => loss.at)),
+      kinds: countKinds(same),
+      ...same[0],
+    }))
+    .toSorted((one, other) => other.count - one.count);
+}
+
+/** As in "8 × new connections, 2 × uploads". */
+function countKinds(losses) {
+  const kinds = [...Map.groupBy(losses, (loss) => loss.kind)].toSorted((one, other) => other[1].length - one[1].length);
+  return kinds.map(([kind, same]) => `${number(same.length)} × ${kind}`).join(", ");
+}
+
+function tell(losses) {
+  const all = causes(losses);
+  const lines = all.slice(0, MOST_SENTENCES).map(({ kinds, text, excused }) =>
+    `${kinds}: ${text}${excused ? " (excused)" : ""}`);
+  const rest = all.length - lines.length;
+  return [...lines, ...(rest > 0 ? [`and ${number(rest)} other ${rest > 1 ? "causes" : "cause"}`] : [])].join("\n");
+}
+
+/** The marks on a lane; they take their room first, no word may hide them. */
+function drawLosses(losses, name, top, size, plot, room) {
+  let free = -Infinity;
+  return gather(losses, plot.x).map((group) => {
+    const [from, to] = [plot.x(group[0].at), plot.x(group.at(-1).at)];
+    const count = group.length > 1 ? number(group.length) : "";
+    const width = Math.max(to - from + 2, 3, count ? widthOf(count, size.text - 1, "700") + 5 : 0);
+    const left = Math.max((from + to - width) / 2, free);
+    free = left + width;
+    room.take(left - 2, left + width + 2);
+    const when = within(group[0].at, group.at(-1).at);
+    const told = `${number(group.length)} lost, ${name}, ${when}\n${tell(group)}`;
+    return svg("g", {
+      class: group[0].excused ? "loss excused" : "loss", tabindex: 0, role: "img",
+      "aria-label": told.replaceAll("`", ""), "data-tip": told, "data-losses": group.length,
+      "data-from": group[0].at, "data-to": group.at(-1).at,
+    },
+    svg("rect", { x: left, y: top - 2, width, height: size.bar + 4, rx: 1 }),
+    count ? svg("text", { x: left + width / 2, y: top + size.bar / 2, "text-anchor": "middle", "dominant-baseline": "central" }, count) : null);
+  });
+}
+
+// The clients' side: requests a second with the lost ones on top, and how long answers took.
+
+const RATE_HEIGHT = 76;
+const LATENCY_HEIGHT = 60;
+
+function drawRates(rehearsal, top, plot) {
+  const { bins } = rehearsal;
+  const y = linear([0, plot.scales.rate], [top + RATE_HEIGHT, top]);
+  const group = svg("g", { "data-row": "requests" });
+  group.append(
+    title(plot, top, "requests a second", [["served", "served"], ["lost", "lost"]]),
+    ...drawTicks(plot, y, [0, plot.scales.rate / 2, plot.scales.rate]).flat(),
+    svg("path", { class: "area-served", d: steps(bins, plot, y) }),
+  );
+  bins.lost.forEach((lost, index) => {
+    if (!lost) return;
+    const [from, to] = edges(bins, index, plot);
+    const height = Math.max(y(0) - y(lost / bins.seconds), 3);
+    const bottom = y(bins.served[index] / bins.seconds);
+    const attributes = { class: "area-lost", x: from, y: bottom - height, width: to - from, height };
+    group.append(svg("rect", { ...attributes, "data-lost": lost, "data-from": bins.from + index * bins.seconds }));
+  });
+  return group;
+}
+
+function drawLatency(rehearsal, top, plot) {
+  const { bins } = rehearsal;
+  const [lowest, highest] = plot.scales.latency;
+  const y = logarithmic(plot.scales.latency, [top + LATENCY_HEIGHT, top]);
+  const group = svg("g", { "data-row": "latency" });
+  const decades = [];
+  for (let value = lowest; value <= highest * 1.001; value *= 10) decades.push(Number(value.toPrecision(1)));
+  group.append(title(plot, top, "latency of new connections, ms"), ...drawTicks(plot, y, decades).flat());
+  const ends = [["p99", bins.p99_ms], ["p50", bins.p50_ms]].map(([name, values]) => {
+    group.append(svg("path", { class: `line-${name}`, d: line(values, bins, plot, y), "data-line": name }));
+    const last = values.findLastIndex((value) => value !== null);
+    return { name, x: last < 0 ? null : edges(bins, last, plot)[1], y: last < 0 ? 0 : y(values[last]) };
+  });
+  const [upper, lower] = ends;
+  lower.y = Math.max(lower.y, upper.y + 11);
+  for (const { name, x, y: at } of ends) {
+    if (x !== null) group.append(svg("text", { class: `name name-${name}`, x: x + 5, y: at + 3.5 }, name));
+  }
+  return group;
+}
+
+/** One invisible column a bin over both rows: what happened in it, in words. */
+function drawColumns(rehearsal, top, bottom, plot) {
+  const { bins, losses } = rehearsal;
+  return svg("g", {}, bins.served.map((served, index) => {
+    const from = bins.from + index * bins.seconds;
+    const [start, end] = edges(bins, index, plot);
+    const lost = losses.filter(({ at }) => at >= from && at < from + bins.seconds);
+    const words = [
+      `${within(from, from + bins.seconds)}: ${number(served)} served, ${number(bins.lost[index])} lost`,
+      `p50 ${milliseconds(bins.p50_ms[index])}, p99 ${milliseconds(bins.p99_ms[index])}`,
+      ...(lost.length ? [tell(lost)] : []),
+    ];
+    const attributes = { class: "column", x: start, y: top, width: end - start, height: bottom - top };
+    return svg("rect", { ...attributes, "data-bin": index, "data-tip": words.join("\n") });
+  }));
+}
+
+/** A row's name above it, and what its colours mean, in these colours. */
+function title(plot, top, text, keys = []) {
+  const words = keys.map(([key, name]) => svg("tspan", { class: `name-${key}`, dx: 8 }, name));
+  return svg("text", { class: "title", x: plot.left, y: top - 8 }, text, words);
+}
+
+function edges(bins, index, plot) {
+  const from = bins.from + index * bins.seconds;
+  return [plot.x(from), plot.x(Math.min(from + bins.seconds, plot.scales.seconds))];
+}
+
+function steps(bins, plot, y) {
+  const parts = bins.served.map((served, index) => {
+    const [from, to] = edges(bins, index, plot);
+    const at = y(served / bins.seconds);
+    return `L${from} ${at}L${to} ${at}`;
+  });
+  const end = plot.x(Math.min(bins.from + bins.served.length * bins.seconds, plot.scales.seconds));
+  return `M${plot.x(bins.from)} ${y(0)}${parts.join("")}L${end} ${y(0)}Z`;
+}
+
+/** Through the middle of the bins, broken where there is no value. */
+function line(values, bins, plot, y) {
+  let pen = "M";
+  const parts = values.map((value, index) => {
+    if (value === null) {
+      pen = "M";
+      return "";
+    }
+    const [from, to] = edges(bins, index, plot);
+    const move = `${pen}${(from + to) / 2} ${y(value)}`;
+    const alone = pen === "M" && (values[index + 1] ?? null) === null;
+    pen = "L";
+    return alone ? `M${from} ${y(value)}H${to}` : move;
+  });
+  return parts.join("");
+}
+
 // The pods' side: a lane for each, and under it what the API says of it and what the clients believe.
 
 const ROOMY = { marks: 14, bar: 17, gap: 4, strip: 5, below: 9, text: 11, words: true };

@@ -1,16 +1,24 @@
-"""A Deployment as the kubelet and the Deployment controller read it.
+"""[drill.chart.workload] A Deployment as the kubelet and the Deployment controller read it.
 
 Defaults are those of the Kubernetes API reference (apps/v1 Deployment, core/v1
 Container, Probe): the chart need not say what Kubernetes would assume.
+
+[drill.chart.release] The rendered chart: one release's objects.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Self
 
+import yaml
+
+from dev import helm
 from drill.errors import DrillError
 
-Manifest = Mapping[str, Any]
+Manifest = dict[str, Any]
+#: Changes the manifest of a Deployment in place.
+Patch = Callable[[Manifest], None]
 
 
 @dataclass(frozen=True)
@@ -183,3 +191,68 @@ def scaled(value: int | str, total: int, *, up: bool) -> int:
         return value
     hundredths = int(value.removesuffix("%")) * total
     return -(-hundredths // 100) if up else hundredths // 100
+
+
+CHART = Path(__file__).resolve().parents[1] / "chart"
+NAME, NAMESPACE = "drill", "drill"
+
+
+@dataclass(frozen=True)
+class Values:
+    """What a release is rendered with: files, then settings, as Helm takes them."""
+
+    files: tuple[Path, ...] = ()
+    settings: tuple[str, ...] = ()
+    chart: Path = CHART
+
+    def setting(self, **values: object) -> Self:
+        """The same with values of the drill's own, which the user's win over."""
+        own = tuple(f"{name.replace('__', '.')}={value}" for name, value in values.items())
+        return replace(self, settings=(*own, *self.settings))
+
+    def arguments(self) -> list[str]:
+        return [
+            *(f"--values={path}" for path in self.files),
+            *(f"--set={setting}" for setting in self.settings),
+        ]
+
+
+@dataclass(frozen=True)
+class Release:
+    """The objects of a rendered chart."""
+
+    objects: tuple[Manifest, ...]
+
+    @classmethod
+    def render(cls, values: Values, name: str = NAME, namespace: str = NAMESPACE) -> Self:
+        """Raises DrillError with Helm's own reason."""
+        arguments = ("template", name, str(values.chart), "--namespace", namespace)
+        try:
+            text = helm.find().run(*arguments, *values.arguments())
+        except helm.HelmError as error:
+            raise DrillError(str(error)) from error
+        release = cls(tuple(document for document in yaml.safe_load_all(text) if document))
+        release.deployment()
+        return release
+
+    def deployment(self) -> Manifest:
+        return self.one("Deployment")
+
+    @property
+    def workload(self) -> Workload:
+        return Workload.read(self.deployment())
+
+    def one(self, kind: str) -> Manifest:
+        found = self.all(kind)
+        if len(found) != 1:
+            raise DrillError(
+                f"the chart renders {len(found)} objects of kind {kind}: there has to be one."
+            )
+        return found[0]
+
+    def all(self, kind: str) -> Sequence[Manifest]:
+        return [o for o in self.objects if o["kind"] == kind and not _is_test(o)]
+
+
+def _is_test(found: Manifest) -> bool:
+    return "helm.sh/hook" in found["metadata"].get("annotations", {})

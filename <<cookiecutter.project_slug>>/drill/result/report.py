@@ -1,4 +1,6 @@
-"""The page: a report of the drill as one HTML file that needs nothing else."""
+"""[drill.result.page] The page: a report of the drill as one HTML file that needs nothing else.
+[drill.result.files] The files of a drill: report.json and report.html.
+"""
 
 import base64
 import hashlib
@@ -9,20 +11,15 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from drill.errors import DrillError
+from drill.result import document, text
+from drill.result.analysis import Analysis
+from drill.result.document import Json
+
 HERE = Path(__file__).parent
 
 #: One script in the page; each file uses what the ones before it define.
-SCRIPTS = (
-    "dom.js",
-    "scale.js",
-    "losses.js",
-    "load.js",
-    "marks.js",
-    "lanes.js",
-    "tables.js",
-    "tip.js",
-    "page.js",
-)
+SCRIPTS = ("draw.js", "picture.js", "page.js")
 
 
 def render(report: Mapping[str, Any]) -> str:
@@ -62,3 +59,35 @@ def _digest(text: str) -> str:
 
 def _read(name: str) -> str:
     return (HERE / name).read_text("utf-8")
+
+
+class Report:
+    """Grows by a rehearsal at a time; ``write`` writes what there is."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._rehearsals: list[Json] = []
+        self._project = ""
+
+    def add(self, analysis: Analysis) -> None:
+        found = analysis.rehearsal
+        labels = found.workload.template.labels
+        self._project = labels.get("app.kubernetes.io/name", found.workload.name)
+        self._rehearsals.append(
+            document.rehearsal(analysis, text.title(found.scenario, found.plan, found.backend))
+        )
+
+    def write(self) -> Path:
+        """The page. Raises DrillError where nothing can be written."""
+        report = document.report(self._project, self._rehearsals)
+        path = self._folder / "report.html"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            data = json.dumps(report, indent=1, allow_nan=False)
+            (self._folder / "report.json").write_text(data, "utf-8")
+            path.write_text(render(report), "utf-8")
+        except OSError as error:
+            raise DrillError(
+                f"{path} cannot be written: {error.strerror}; name another folder by --out."
+            ) from error
+        return path
