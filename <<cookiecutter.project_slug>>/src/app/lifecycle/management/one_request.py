@@ -1,8 +1,7 @@
-"""HTTP with one request a connection, bounded in bytes, time and connections.
+"""HTTP with one request per connection and limits on bytes, time and connections.
 
-For probes, status and metrics: whoever sends more, or more slowly, than such a
-request needs is cut off, so that nobody on the network keeps the kubelet from its
-answer.
+For probes, status and metrics. Clients that send more, or more slowly, than such requests
+need are disconnected, so that nobody on the network can starve the kubelet's probes.
 """
 
 import asyncio
@@ -18,52 +17,51 @@ from app.lifecycle.management.probes import respond
 
 log = structlog.get_logger(__name__)
 
-#: Bytes of a request; the kubelet and Prometheus send a few hundred.
+#: Maximum size of a request in bytes; the kubelet and Prometheus send a few hundred.
 REQUEST_BYTES = 8192
-#: Seconds from the beginning of a connection to its end.
-EXCHANGE = 5.0
+#: Maximum lifetime of a connection in seconds.
+LIFETIME = 5.0
 
 
 class OneRequestServer:
-    """Makes the connections of a port on which ``app`` answers.
+    """The protocol factory of a port on which ``app`` answers.
 
-    At most ``limit`` are open: for one more the oldest is closed, first of those
-    that have not sent their whole request.
+    At most ``limit`` connections are open. One more closes the oldest, preferably one
+    that has not sent its whole request.
     """
 
     def __init__(self, app: App, limit: int) -> None:
         self.app = app
         self._limit = limit
-        # Dictionaries keep the order: the oldest comes first.
+        # Dictionaries as ordered sets, oldest first.
         self._open: dict[OneRequest, None] = {}
         self._idle: dict[OneRequest, None] = {}
 
     def __call__(self) -> "OneRequest":
         return OneRequest(self)
 
-    def opened(self, connection: "OneRequest") -> None:
+    def add(self, connection: "OneRequest") -> None:
         while len(self._open) >= self._limit:
             next(iter(self._idle or self._open)).abort()
         self._open[connection] = self._idle[connection] = None
 
-    def asked(self, connection: "OneRequest") -> None:
+    def mark_busy(self, connection: "OneRequest") -> None:
         self._idle.pop(connection, None)
 
-    def closed(self, connection: "OneRequest") -> None:
+    def remove(self, connection: "OneRequest") -> None:
         self._open.pop(connection, None)
         self._idle.pop(connection, None)
 
-    async def close(self, patience: float) -> None:
-        """Close all; requests under way get ``patience`` seconds to be answered."""
-        answers = [c.answer for c in self._open if c.answer is not None]
-        if answers:
-            await asyncio.wait(answers, timeout=patience)
+    async def close(self, timeout: float) -> None:
+        """Close all connections; those with a request get ``timeout`` seconds to answer it."""
+        if answers := [c.answer for c in self._open if c.answer is not None]:
+            await asyncio.wait(answers, timeout=timeout)
         for connection in list(self._open):
             connection.abort()
 
 
 class OneRequest(asyncio.Protocol):
-    """One connection. The methods ``on_…`` are called by the parser."""
+    """One connection; the parser calls the ``on_...`` methods."""
 
     def __init__(self, server: OneRequestServer) -> None:
         self._server = server
@@ -74,27 +72,27 @@ class OneRequest(asyncio.Protocol):
         self._has_body = False
         self._method = "GET"
         self._head = b""
-        #: The task that answers, once it is known what.
+        #: The task that answers; set once the headers are complete or the request is refused.
         self.answer: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
-        self._timer = asyncio.get_running_loop().call_later(EXCHANGE, self.abort)
-        self._server.opened(self)
+        self._timer = asyncio.get_running_loop().call_later(LIFETIME, self.abort)
+        self._server.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
-        self._server.closed(self)
+        self._server.remove(self)
         if self.answer is not None:
             self.answer.cancel()
 
     def eof_received(self) -> bool:
-        """Whether the connection stays: a client may close its side once it has asked."""
+        """Keep the connection of a client that closes its side after its request."""
         return self.answer is not None
 
     def abort(self) -> None:
         """Close without sending what is buffered."""
-        self._server.closed(self)
+        self._server.remove(self)
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -103,17 +101,17 @@ class OneRequest(asyncio.Protocol):
             try:
                 self._parser.feed_data(data[: REQUEST_BYTES + 1])
             except httptools.HttpParserUpgrade:
-                pass  # answered as if it had not asked for one
+                pass  # answered as a plain request
             except httptools.HttpParserError:
                 self._start(self._refuse(400))
         if self._received > REQUEST_BYTES:
             if self.answer is None:
                 self._start(self._refuse(431))
-            with contextlib.suppress(RuntimeError):  # it is closing already
+            with contextlib.suppress(RuntimeError):  # already closing
                 self._transport.pause_reading()
 
     def on_url(self, url: bytes) -> None:
-        if self.answer is None:  # not of a request behind the first
+        if self.answer is None:  # ignores pipelined requests
             self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -131,7 +129,7 @@ class OneRequest(asyncio.Protocol):
             self._start(self._refuse(413) if refused else self._ask())
 
     def _start(self, answer: Coroutine[None, None, None]) -> None:
-        self._server.asked(self)
+        self._server.mark_busy(self)
         self.answer = asyncio.get_running_loop().create_task(answer)
 
     async def _ask(self) -> None:
@@ -150,7 +148,7 @@ class OneRequest(asyncio.Protocol):
         try:
             await self._server.app(scope, _receive, self._send)
         except Exception:
-            log.exception("no answer on the management port", path=scope["path"])
+            log.exception("management request failed", path=scope["path"])
             await self._refuse(500)
 
     async def _refuse(self, status: int) -> None:

@@ -1,8 +1,8 @@
-"""The management port: probes, status and metrics, served by a thread with a loop of its own.
+"""The management port: probes, status and metrics, served by a thread with its own event loop.
 
-Probes must not queue behind user traffic, and a handler that blocks the main
-loop must not fail them. The Service does not expose this port, and nothing on it
-can stop or drain the pod.
+Probes must not queue behind user traffic, and a handler that blocks the main loop must
+not fail them. The Service does not expose this port, and nothing on it can stop or drain
+the pod.
 """
 
 import asyncio
@@ -18,17 +18,14 @@ from app.lifecycle.management.one_request import OneRequestServer
 from app.lifecycle.management.probes import respond
 from app.lifecycle.ports import BACKLOG, StartError
 
-#: Seconds within which the thread must listen, and end.
-PATIENCE = 5.0
-#: Seconds that answers under way get at the end.
+#: Seconds that the thread gets to start, and to end.
+THREAD_TIMEOUT = 5.0
+#: Seconds that requests in flight get at the end.
 FLUSH = 0.5
 
 
 class Management:
-    """Runs the management port and the control socket in a daemon thread.
-
-    The port has ``connections`` connections at most.
-    """
+    """Runs the management port (``connections`` at most) and the control socket in a thread."""
 
     def __init__(
         self, app: App, sock: socket.socket, control: Control, *, connections: int
@@ -43,20 +40,17 @@ class Management:
         self._thread = threading.Thread(target=self._run, name="management", daemon=True)
 
     def start(self) -> None:
-        """Return when the port and the control socket answer.
-
-        Raises StartError with the reason when they cannot.
-        """
+        """Return when the port and the control socket listen; raise StartError if they cannot."""
         self._thread.start()
-        if not self._started.wait(PATIENCE):
-            raise StartError(f"the management port did not open within {PATIENCE:.0f} s")
+        if not self._started.wait(THREAD_TIMEOUT):
+            raise StartError(f"the management port did not open within {THREAD_TIMEOUT:.0f} s")
         if self._error is not None:
             raise StartError(str(self._error)) from self._error
 
     def stop(self) -> None:
-        """Close both and end the thread, after the last step has been told."""
+        """Close both and end the thread; hooks may read the last step before that."""
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(PATIENCE)
+        self._thread.join(THREAD_TIMEOUT)
 
     def _run(self) -> None:
         try:
@@ -69,9 +63,9 @@ class Management:
     async def _serve(self) -> None:
         port = self._socket.getsockname()[1]
         try:
-            self._socket.listen(BACKLOG)  # uvloop closes a socket that cannot, and says nothing
+            self._socket.listen(BACKLOG)  # uvloop would close the socket and raise nothing
         except OSError as error:
-            raise StartError(f"port {port} cannot be listened on: {error.strerror}") from None
+            raise StartError(f"cannot listen on port {port}: {error.strerror}") from None
         self._socket.setblocking(False)
         listener = await self._loop.create_server(self._server, sock=self._socket, backlog=BACKLOG)
         try:
@@ -84,7 +78,7 @@ class Management:
 
 
 def page(content: Callable[[], str], media_type: bytes) -> App:
-    """An ASGI application that shows ``content``, asked anew each time."""
+    """An ASGI application that answers with the current ``content``."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await respond(send, 200, content().encode(), media_type)
@@ -93,7 +87,7 @@ def page(content: Callable[[], str], media_type: bytes) -> App:
 
 
 def management_app(routes: Mapping[str, App]) -> App:
-    """Route ``routes`` by exact path."""
+    """An ASGI application that routes by exact path."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         route = routes.get(scope["path"])
@@ -103,6 +97,6 @@ def management_app(routes: Mapping[str, App]) -> App:
             await route(scope, receive, send)
         else:
             known = ", ".join(routes)
-            await respond(send, 404, f"not found; there is {known}\n".encode(), b"text/plain")
+            await respond(send, 404, f"not found; available: {known}\n".encode(), b"text/plain")
 
     return app
