@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from app.lifecycle.asgi import App, Receive, Scope, Send
 from app.lifecycle.checks import Checks
+from app.lifecycle.management.server import Response, Route
 from app.lifecycle.phase import Lifecycle, Phase
 
 #: Seconds between two heartbeats of the main loop.
@@ -88,49 +89,51 @@ class Probes:
         ill = self._checks.ill()
         return Answer(not ill, ill or "ready")
 
+    def routes(self) -> dict[str, Route]:
+        """The probes by path."""
+        return {
+            "/startupz": self._startupz,
+            "/livez": route(self.livez),
+            "/readyz": route(self.readyz),
+        }
 
-def answer_with(question: Callable[[], Answer], *headers: tuple[bytes, bytes]) -> App:
-    """An ASGI application that answers 200 or 503, as text or JSON, with these ``headers``."""
+    async def _startupz(self, scope: Scope) -> Response:
+        """With ``?wait=4``, wait for the start up to 4 seconds (at most MAX_WAIT).
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        ok, reason = question()
-        text, media_type = f"{'ok' if ok else reason}\n", b"text/plain"
-        if any(n == b"accept" and b"application/json" in v for n, v in scope["headers"]):
-            text, media_type = json.dumps({"ok": ok, "reason": reason}), b"application/json"
-        await respond(send, 200 if ok else 503, text.encode(), media_type, *headers)
-
-    return app
-
-
-def answer_once_started(probes: Probes, lifecycle: Lifecycle) -> App:
-    """``/startupz``; with ``?wait=4`` it waits for the start, up to 4 seconds (at most MAX_WAIT).
-
-    A kubelet that waits sees the start as soon as it is done, and writes no ``Unhealthy``
-    event.
-    """
-    answer = answer_with(probes.startupz)
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        A kubelet that waits sees the start as soon as it is done, and writes no
+        ``Unhealthy`` event.
+        """
         wait = scope["query_string"].removeprefix(b"wait=")
         if wait.isdigit():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(float(wait), MAX_WAIT)):
-                    await lifecycle.wait(Phase.READY)
-        await answer(scope, receive, send)
+                    await self._lifecycle.wait(Phase.READY)
+        return _response(self.startupz(), scope)
+
+
+def route(question: Callable[[], Answer]) -> Route:
+    """A route that answers 200 or 503, as text or JSON."""
+
+    async def answer(scope: Scope) -> Response:
+        return _response(question(), scope)
+
+    return answer
+
+
+def _response(answer: Answer, scope: Scope) -> Response:
+    status = 200 if answer.ok else 503
+    if any(name == b"accept" and b"application/json" in value for name, value in scope["headers"]):
+        return Response(status, json.dumps(answer._asdict()), b"application/json")
+    return Response(status, f"{'ok' if answer.ok else answer.reason}\n")
+
+
+def asgi(route: Route, *extra: tuple[bytes, bytes]) -> App:
+    """``route`` as an ASGI application for the main port, with ``extra`` headers."""
+
+    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+        response = await route(scope)
+        headers = [*extra, *response.headers()]
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.text.encode()})
 
     return app
-
-
-async def respond(
-    send: Send, status: int, body: bytes, media_type: bytes, *more: tuple[bytes, bytes]
-) -> None:
-    """Send a whole response and close: each probe opens a connection of its own."""
-    headers = [
-        *more,
-        (b"content-type", media_type),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-        (b"connection", b"close"),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
