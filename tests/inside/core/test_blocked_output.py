@@ -155,7 +155,7 @@ def test_a_log_that_cannot_be_written_is_said_once(
     service.signal()
     assert service.ended() == 0
     assert service.stderr.count("\n") == 1
-    assert "descriptor 1 cannot be written" in service.stderr
+    assert "cannot write to descriptor 1" in service.stderr
 
 
 FORKS = """

@@ -92,7 +92,7 @@ def test_it_fails_when_the_process_dies_on_the_way(serve: Start) -> None:
     service.kill()
     code, _, err = finish(hook)
     assert code == 1
-    assert "ended before it had drained" in err
+    assert "exited before it was drained" in err
 
 
 def test_it_reaches_a_service_whose_loop_is_blocked(serve: Start) -> None:

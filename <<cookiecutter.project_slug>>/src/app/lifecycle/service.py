@@ -21,8 +21,8 @@ from app.lifecycle.http.traffic import Traffic
 from app.lifecycle.kubernetes.identity import POD_HEADER, Cluster, Identity
 from app.lifecycle.management.control import Control
 from app.lifecycle.management.prestop import control_socket
-from app.lifecycle.management.probes import Probes, answer_once_started, answer_with
-from app.lifecycle.management.server import Management, management_app, page
+from app.lifecycle.management.probes import Probes, asgi
+from app.lifecycle.management.server import Management, page
 from app.lifecycle.metrics import measures
 from app.lifecycle.phase import Lifecycle, Phase
 from app.lifecycle.ports import EarlyPort, StartError, bind, share_descriptors
@@ -83,9 +83,7 @@ class Service:
         self.probes = Probes(
             self.lifecycle, self.checks, stall=options.stall, unready=options.unready
         )
-        livez, readyz = answer_with(self.probes.livez), answer_with(self.probes.readyz)
-        startupz = answer_once_started(self.probes, self.lifecycle)
-        self._routes = {"/startupz": startupz, "/livez": livez, "/readyz": readyz}
+        self._probe_routes = self.probes.routes()
         # Inside of ``traffic``: probes and the question who answers do not pass it.
         told = Forwarded(app, options.proxy)
         self.traffic = Traffic(told, self.lifecycle, uncounted=self._beside_the_application())
@@ -97,8 +95,8 @@ class Service:
         pod = self._options.identity.pod.encode()
         who = ((POD_HEADER, pod),) if pod else ()
         return {
-            "/livez": answer_with(self.probes.livez),
-            "/readyz": answer_with(self.probes.readyz, *who),
+            "/livez": asgi(self._probe_routes["/livez"]),
+            "/readyz": asgi(self._probe_routes["/readyz"], *who),
         }
 
     def run(self, signals: Signals, early: EarlyPort | None = None) -> int:
@@ -184,13 +182,12 @@ class Service:
         )
         server.on_death = self.lifecycle.drain
         routes = {
-            **self._routes,
+            **self._probe_routes,
             "/statusz": page(lambda: json.dumps(self.status()), b"application/json"),
             "/metrics": page(lambda: self._metrics(server), MEDIA_TYPE),
         }
         control = Control(path, self.lifecycle, self.journal, clients=limits.control)
-        app = management_app(routes)
-        return server, Management(app, management, control, connections=limits.management)
+        return server, Management(routes, management, control, limit=limits.management)
 
     def _metrics(self, server: HttpServer) -> str:
         """What ``/metrics`` shows."""

@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from app.lifecycle.asgi import Message, Receive, Scope, Send
 from app.lifecycle.http.records import Records, stream_in
 from app.lifecycle.phase import Lifecycle
-from app.observability.request_id import request_id_of
+from app.observability.logging import request_id_of
 
 #: WebSocket close code for a restart: the client may reconnect (IANA registry of RFC 6455).
 SERVICE_RESTART = 1012

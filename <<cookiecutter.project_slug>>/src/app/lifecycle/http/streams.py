@@ -19,7 +19,7 @@ from app.lifecycle.event import Event
 from app.lifecycle.http.exchange import Exchange
 from app.lifecycle.http.traffic import Traffic
 from app.lifecycle.phase import Lifecycle, Phase
-from app.observability.request_id import current_request
+from app.observability.logging import current_request
 
 log = structlog.get_logger(__name__)
 

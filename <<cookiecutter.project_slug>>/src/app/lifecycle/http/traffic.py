@@ -17,7 +17,7 @@ from app.lifecycle.drain import Evidence, Rotation
 from app.lifecycle.http.exchange import Exchange
 from app.lifecycle.http.server import HttpServer
 from app.lifecycle.phase import Lifecycle
-from app.observability.request_id import current_request
+from app.observability.logging import current_request
 
 log = structlog.get_logger(__name__)
 

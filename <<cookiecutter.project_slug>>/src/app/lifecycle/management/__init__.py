@@ -1,1 +1,1 @@
-"""Asking the service: probes, metrics and status on a port of their own, preStop on a socket."""
+"""The management port (probes, metrics, status) and the control socket for the preStop hook."""

@@ -1,8 +1,8 @@
-"""The control socket: ``drain`` asks, the service answers when drained.
+"""The control socket: the ``drain`` command starts a stop, and the service answers when drained.
 
-A Unix socket in the pod's own ``/run/app``: whoever can reach it can already run
-programs in the container. It is served by the management thread, so a blocked
-main loop does not keep readiness from going false.
+A Unix socket in the pod's own ``/run/app``: whoever can reach it can already run programs
+in the container. The management thread serves it, so that readiness becomes false even
+while the main loop is blocked.
 """
 
 import asyncio
@@ -15,19 +15,17 @@ from pathlib import Path
 from app.lifecycle.phase import Lifecycle, Phase
 from app.lifecycle.report import Journal
 
-#: Seconds that a hook gets to read its last line before the process goes away.
-FAREWELL = 1.0
-#: Bytes of a command.
-COMMAND_BYTES = 64
-#: Seconds from a client's first byte to the end of its command.
-COMMAND = 5.0
+#: Seconds that a hook gets to read its last line before the process exits.
+LAST_READ = 1.0
+#: Maximum length of a command in bytes, and seconds to send it from the connection on.
+COMMAND_BYTES, COMMAND_TIMEOUT = 64, 5.0
 
 
 class Control:
-    """Serves ``path``; one line ``drain`` asks for a stop and follows it.
+    """Serves ``path``; the line ``drain`` requests a stop and follows it.
 
-    At most ``clients`` are connected: for one more the oldest is closed that has not
-    asked for anything, or that one itself if all wait for the drain.
+    At most ``clients`` are connected. One more closes the oldest that has sent no command,
+    or the new one if all wait for the drain.
     """
 
     def __init__(self, path: Path, lifecycle: Lifecycle, journal: Journal, *, clients: int) -> None:
@@ -35,15 +33,15 @@ class Control:
         self._lifecycle = lifecycle
         self._journal = journal
         self._limit = clients
-        # Dictionaries keep the order: the oldest comes first.
+        # Dictionaries as ordered sets, oldest first.
         self._clients: dict[asyncio.Task[None], None] = {}
         self._idle: dict[asyncio.Task[None], None] = {}
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        """Listen while the context is open; at its end let the hooks read to the end.
+        """Listen while the context is open; when it closes, wait for the hooks to read.
 
-        Raises OSError with a sentence when another service has this socket.
+        Raises OSError with one sentence as its message when the socket cannot be opened.
         """
         self._remove_stale()
         before = os.umask(0o177)
@@ -53,7 +51,7 @@ class Control:
             )
         except OSError as error:
             raise OSError(
-                f"the control socket {self._path} cannot be opened ({error.strerror}): "
+                f"cannot open the control socket {self._path} ({error.strerror}): "
                 "set APP_CONTROL_SOCKET to a path in a writable directory"
             ) from None
         finally:
@@ -65,12 +63,12 @@ class Control:
             for idle in list(self._idle):
                 self._close(idle)
             if self._clients:
-                patience = min(FAREWELL, self._lifecycle.remaining() / 4)
-                await asyncio.wait(self._clients, timeout=patience)
+                timeout = min(LAST_READ, self._lifecycle.remaining() / 4)
+                await asyncio.wait(self._clients, timeout=timeout)
             self._path.unlink(missing_ok=True)
 
     def _remove_stale(self) -> None:
-        """A process that was killed leaves its socket behind; a living one keeps it."""
+        """Remove the socket of a process that was killed; raise OSError if one still listens."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             try:
                 probe.connect(str(self._path))
@@ -78,7 +76,7 @@ class Control:
                 self._path.unlink(missing_ok=True)
                 return
         raise OSError(
-            f"another service has the control socket {self._path}: "
+            f"another service listens on the control socket {self._path}: "
             "stop it or set APP_CONTROL_SOCKET to another path"
         )
 
@@ -96,7 +94,7 @@ class Control:
                     await self._drain(writer)
                     await reader.read(1)
                 elif command:
-                    writer.write(b"error unknown command; there is: drain\n")
+                    writer.write(b"error unknown command; available: drain\n")
         finally:
             self._forget(task)
             writer.close()
@@ -117,7 +115,7 @@ class Control:
             await writer.drain()
             if step.phase >= Phase.STOPPING:
                 break
-        # Before it is told: the kubelet's SIGTERM follows at once.
+        # Before the answer, which the kubelet's SIGTERM follows at once.
         self._lifecycle.hook_waits = False
         cut = self._journal.cut
         last = f"cut {', '.join(cut)}" if cut else "drained nothing was cut off"
@@ -126,9 +124,9 @@ class Control:
 
 
 async def _command(reader: asyncio.StreamReader) -> bytes:
-    """The first line; empty when it does not come in time, and what is no command if too long."""
+    """The first line; empty after COMMAND_TIMEOUT, an unknown command if it is too long."""
     try:
-        async with asyncio.timeout(COMMAND):
+        async with asyncio.timeout(COMMAND_TIMEOUT):
             return (await reader.readline()).strip()
     except TimeoutError:
         return b""

@@ -1,7 +1,7 @@
-"""The preStop hook's side of the control socket; standard library only.
+"""``drain`` and ``probe``: the clients of the control socket and of the management port.
 
-``python -m app drain`` runs inside the container for every pod that is deleted,
-beside the service: it must start fast and cost little.
+Standard library only: both run beside the service in its container, ``drain`` as the
+preStop hook of every pod that is deleted. They must start fast and cost little.
 """
 
 import os
@@ -12,32 +12,32 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-#: Longest path that fits into ``sockaddr_un`` on Linux and macOS, in bytes.
-LONGEST = 103
-#: Seconds within which a probe must have been answered as a whole.
-PATIENCE = 2.0
+#: Maximum length of a path in ``sockaddr_un`` on Linux and macOS, in bytes.
+MAX_PATH = 103
+#: Timeout in seconds for a probe's whole answer.
+PROBE_TIMEOUT = 2.0
 
 
 def control_socket(configured: str, port: int, *, create: bool = False) -> Path:
-    """Where the control socket of the service on ``port`` is.
+    """The path of the control socket of the service on ``port``.
 
-    The configured path, or ``app-<user>/<port>.sock`` under the temporary folder
-    when the configured one's directory is not writable, as on a laptop. Only
-    this user may enter that directory. ``create`` makes it. Raises ValueError
-    with a sentence when the path is too long or the directory is not ours alone.
+    The configured path, or ``app-<user>/<port>.sock`` under the temporary directory
+    where the configured directory is not writable, as on a laptop. Only this user may
+    enter that directory, which ``create`` makes. Raises ValueError with one sentence as
+    its message when the path is too long or the directory is not private.
     """
     path = Path(configured)
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        # Not tempfile: it would double what the hook costs.
+        # Not tempfile: importing it would double the cost of the hook.
         temporary = Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108
         path = temporary / f"app-{os.getuid()}" / f"{port}.sock"
         if create:
             _make_private(path.parent)
         _check_private(path.parent)
-    if len(os.fsencode(path)) > LONGEST:
+    if len(os.fsencode(path)) > MAX_PATH:
         raise ValueError(
-            f"the control socket's path {path} is longer than {LONGEST} bytes: "
-            "set APP_CONTROL_SOCKET to a shorter one"
+            f"the path of the control socket, {path}, is longer than {MAX_PATH} bytes: "
+            "set APP_CONTROL_SOCKET to a shorter path"
         )
     return path
 
@@ -47,7 +47,7 @@ def _make_private(directory: Path) -> None:
         directory.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise ValueError(
-            f"neither the directory of APP_CONTROL_SOCKET nor {directory} can be used "
+            f"neither the directory of APP_CONTROL_SOCKET nor {directory} is writable "
             f"({error.strerror}): set APP_CONTROL_SOCKET to a path in a writable directory"
         ) from None
 
@@ -65,10 +65,10 @@ def _check_private(directory: Path) -> None:
 
 
 def drain() -> int:
-    """Ask the service to drain, print each step, return the exit code of the hook.
+    """Ask the service to drain and print each step; return the exit code of the hook.
 
-    0 when it has drained or is gone already, 1 when it had to cut something off
-    or ended on the way.
+    0 when the service has drained or does not run, 1 when it cut something off or exited
+    before that.
     """
     try:
         path = control_socket(
@@ -82,13 +82,12 @@ def drain() -> int:
         try:
             connection.connect(str(path))
             connection.sendall(b"drain\n")
-            answers = connection.makefile("r", encoding="utf-8")
-            return _follow(answers)
+            return _follow(connection.makefile("r", encoding="utf-8"))
         except (FileNotFoundError, ConnectionRefusedError):
             print(f"nothing to drain: no service listens on {path}")
             return 0
         except ConnectionError as error:
-            print(f"the service ended before it had drained: {error}", file=sys.stderr)
+            print(f"the service exited before it was drained: {error}", file=sys.stderr)
             return 1
 
 
@@ -103,14 +102,14 @@ def _follow(answers: Iterable[str]) -> int:
         elif kind == "cut":
             print(f"drained, but cut off: {text}", file=sys.stderr)
             return 1
-    print("the service ended before it had drained", file=sys.stderr)
+    print("the service exited before it was drained", file=sys.stderr)
     return 1
 
 
 def probe(name: str) -> int:
-    """Ask the management port; 0 if the answer is yes, 1 if no, 2 for an unknown name."""
+    """Ask the management port; return 0 if the answer is yes, 1 if no, 2 for an unknown name."""
     if name not in ("livez", "readyz", "startupz"):
-        print(f"there is no probe {name!r}; ask livez, readyz or startupz", file=sys.stderr)
+        print(f"unknown probe {name!r}: use livez, readyz or startupz", file=sys.stderr)
         return 2
     host = os.environ.get("APP_HOST") or "::"
     try:
@@ -119,9 +118,9 @@ def probe(name: str) -> int:
         print(error, file=sys.stderr)
         return 1
     address = "127.0.0.1" if host in ("::", "0.0.0.0") else host  # noqa: S104
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + PROBE_TIMEOUT
     try:
-        with socket.create_connection((address, port), timeout=PATIENCE) as connection:
+        with socket.create_connection((address, port), timeout=PROBE_TIMEOUT) as connection:
             connection.sendall(f"GET /{name} HTTP/1.0\r\n\r\n".encode())
             head, _, body = _read_all(connection, deadline).partition("\r\n\r\n")
     except OSError as error:
@@ -134,12 +133,12 @@ def probe(name: str) -> int:
 def _port(name: str, default: str) -> int:
     value = os.environ.get(name) or default
     if not value.isdecimal():
-        raise ValueError(f"{name}={value!r} is not a port")
+        raise ValueError(f"{name}={value!r} is not a port number")
     return int(value)
 
 
 def _read_all(connection: socket.socket, deadline: float) -> str:
-    """All that comes before ``deadline``, monotonic. Raises TimeoutError if the end does not."""
+    """Read to the end; raise TimeoutError at ``deadline`` (monotonic)."""
     parts = []
     while part := connection.recv(65536):
         parts.append(part)

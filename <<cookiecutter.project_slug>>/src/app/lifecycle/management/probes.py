@@ -1,29 +1,30 @@
 """Three probes, three questions.
 
-``/startupz`` has it started? ``/livez`` does its event loop still turn?
-``/readyz`` should it get requests now? Each is answered from memory, in the
-thread that was asked, whatever the main loop is doing.
+``/startupz``: has it started? ``/livez``: does its event loop still run? ``/readyz``: should
+it get requests now? Each is answered from memory, in the calling thread, whatever the main
+loop is doing.
 """
 
 import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 from app.lifecycle.asgi import App, Receive, Scope, Send
 from app.lifecycle.checks import Checks
+from app.lifecycle.management.server import Response, Route
 from app.lifecycle.phase import Lifecycle, Phase
 
-#: Seconds between two beats of the main loop.
+#: Seconds between two heartbeats of the main loop.
 BEAT = 0.25
-#: Longest wait for the start that ``/startupz?wait=`` may ask for, in seconds.
-LONGEST_WAIT = 4.0
+#: Maximum of ``/startupz?wait=`` in seconds.
+MAX_WAIT = 4.0
 
 
 class Heartbeat:
-    """When the main loop last turned; beats in the loop that calls ``start``."""
+    """Detects a blocked event loop; beats in the loop that calls ``start``."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -34,12 +35,12 @@ class Heartbeat:
         asyncio.get_running_loop().call_later(BEAT, self.start)
 
     def stalled(self) -> float:
-        """Seconds for which the loop has not turned; 0 before it first did."""
+        """Seconds for which the loop has been blocked; 0 before ``start``."""
         return 0.0 if self._last is None else max(0.0, self._clock() - self._last - BEAT)
 
 
 class Answer(NamedTuple):
-    """A probe's verdict, with the reason a person needs when it is no."""
+    """The result of a probe, with a reason for people to read."""
 
     ok: bool
     reason: str
@@ -48,8 +49,8 @@ class Answer(NamedTuple):
 class Probes:
     """Answers the probes.
 
-    ``stall`` and ``unready`` are the seconds for which the main loop may stand
-    still before the process counts as dead and as unready.
+    ``stall`` and ``unready`` are the seconds for which the main loop may be blocked before
+    the process counts as dead and as unready.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Probes:
         return Answer(started, "started" if started else "starting")
 
     def livez(self) -> Answer:
-        """True during the whole of a stop: a restart would only lose what is in flight."""
+        """True during a whole stop: a restart would only lose the requests in flight."""
         stalled = self.heartbeat.stalled()
         if stalled > self._stall and not self._lifecycle.draining:
             return Answer(False, f"event loop blocked for {stalled:.1f} s")
@@ -88,58 +89,51 @@ class Probes:
         ill = self._checks.ill()
         return Answer(not ill, ill or "ready")
 
+    def routes(self) -> dict[str, Route]:
+        """The probes by path."""
+        return {
+            "/startupz": self._startupz,
+            "/livez": route(self.livez),
+            "/readyz": route(self.readyz),
+        }
 
-def answer_with(question: Callable[[], Answer], *headers: tuple[bytes, bytes]) -> App:
-    """An ASGI application that answers ``question``: 200 or 503, as text or as JSON.
+    async def _startupz(self, scope: Scope) -> Response:
+        """With ``?wait=4``, wait for the start up to 4 seconds (at most MAX_WAIT).
 
-    ``headers`` are sent along.
-    """
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        ok, reason = question()
-        if _wants_json(scope["headers"]):
-            body = json.dumps({"ok": ok, "reason": reason}).encode()
-            await respond(send, 200 if ok else 503, body, b"application/json", *headers)
-        else:
-            body = f"{'ok' if ok else reason}\n".encode()
-            await respond(send, 200 if ok else 503, body, b"text/plain", *headers)
-
-    return app
-
-
-def answer_once_started(probes: Probes, lifecycle: Lifecycle) -> App:
-    """``/startupz``: the answer comes at once, or with ``?wait=4`` when the service has started.
-
-    It comes after so many seconds in any case, ``LONGEST_WAIT`` at most. A kubelet
-    that waits sees the start as soon as it is done, and writes no ``Unhealthy`` event.
-    """
-    answer = answer_with(probes.startupz)
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        A kubelet that waits sees the start as soon as it is done, and writes no
+        ``Unhealthy`` event.
+        """
         wait = scope["query_string"].removeprefix(b"wait=")
         if wait.isdigit():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(float(wait), LONGEST_WAIT)):
-                    await lifecycle.wait(Phase.READY)
-        await answer(scope, receive, send)
+                async with asyncio.timeout(min(float(wait), MAX_WAIT)):
+                    await self._lifecycle.wait(Phase.READY)
+        return _response(self.startupz(), scope)
+
+
+def route(question: Callable[[], Answer]) -> Route:
+    """A route that answers 200 or 503, as text or JSON."""
+
+    async def answer(scope: Scope) -> Response:
+        return _response(question(), scope)
+
+    return answer
+
+
+def _response(answer: Answer, scope: Scope) -> Response:
+    status = 200 if answer.ok else 503
+    if any(name == b"accept" and b"application/json" in value for name, value in scope["headers"]):
+        return Response(status, json.dumps(answer._asdict()), b"application/json")
+    return Response(status, f"{'ok' if answer.ok else answer.reason}\n")
+
+
+def asgi(route: Route, *extra: tuple[bytes, bytes]) -> App:
+    """``route`` as an ASGI application for the main port, with ``extra`` headers."""
+
+    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+        response = await route(scope)
+        headers = [*extra, *response.headers()]
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.text.encode()})
 
     return app
-
-
-async def respond(
-    send: Send, status: int, body: bytes, media_type: bytes, *more: tuple[bytes, bytes]
-) -> None:
-    """Send a whole response. Whoever probes opens a connection for each question."""
-    headers = [
-        *more,
-        (b"content-type", media_type),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-        (b"connection", b"close"),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-def _wants_json(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    return any(name == b"accept" and b"application/json" in value for name, value in headers)
