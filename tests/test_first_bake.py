@@ -37,14 +37,14 @@ def test_a_second_bake_keeps_the_repository(template: Template, capfd: pytest.Ca
         commit,
         "work",
     )
-    assert "repository that was here is as it was" in capfd.readouterr().out
+    assert "existing git repository was not changed" in capfd.readouterr().out
 
 
 def test_no_repository_inside_another(template: Template, capfd: pytest.CaptureFixture[str]) -> None:
     git("init", folder=template.output)
     outer, template.output = template.output, template.output / "services"
     assert not (template.bake() / ".git").exists()
-    assert f"part of the git repository {outer}" in capfd.readouterr().out
+    assert f"inside the git repository {outer}" in capfd.readouterr().out
 
 
 def test_a_bake_from_a_git_hook_leaves_that_repository_alone(

@@ -88,7 +88,7 @@ class BlockedLoop(Scenario):
     )
 
     def prepare(self, plan: Plan) -> Plan:
-        return replace(plan, environment={**plan.environment, "APP_EXAMPLES__FAULTS": "true"})
+        return replace(plan, environment={**plan.environment, "EXAMPLES_FAULTS": "true"})
 
     async def act(self, cluster: Cluster) -> Sequence[str]:
         pod = cluster.pods()[0]

@@ -215,12 +215,12 @@ def test_a_release_that_is_there_is_left_as_it_was(on_standin: Run) -> None:
             name = there.workload.name
             path = f"/apis/apps/v1/namespaces/default/deployments/{name}"
             before = standin.store.objects[path]["spec"]
-            plan = standin.plan(replicas=3, environment={"APP_EXAMPLES__FAULTS": "true"})
+            plan = standin.plan(replicas=3, environment={"EXAMPLES_FAULTS": "true"})
             async with standin.backend(release=name).open(plan) as cluster:
                 await cluster.update(restart)
                 await cluster.rolled_out()
                 container = standin.store.objects[path]["spec"]["template"]["spec"]["containers"][0]
-                assert {"name": "APP_EXAMPLES__FAULTS", "value": "true"} in container["env"]
+                assert {"name": "EXAMPLES_FAULTS", "value": "true"} in container["env"]
                 assert standin.store.objects[path]["spec"]["replicas"] == 3
             assert standin.store.objects[path]["spec"] == before
             while len(there.pods()) != 2:  # noqa: ASYNC110
