@@ -23,7 +23,7 @@ from app.settings import Settings
 PROJECT = Path(__file__).resolve().parents[1]
 CHART = PROJECT / "chart"
 #: Of a line of the schema; whatever fits into one has one.
-WIDTH = 200
+WIDTH = 320
 
 #: Null leaves these out: of all that have a default, they alone stay null.
 LEFT_OUT_BY_NULL = ("autoscaling.cpuPercent", "runAsUser", "spread.zones", "spread.nodes")

@@ -291,10 +291,10 @@ class Settings(BaseSettings):
     kubernetes: Kubernetes = Kubernetes()
     proxy: Proxy = Proxy()
     probes: Probes = Probes()
-    log: Log = Log()
 #% if cookiecutter.leader_election == "yes"
     leader_election: LeaderElection = LeaderElection()
 #% endif
+    log: Log = Log()
 
     @model_validator(mode="after")
     def _two_ports(self) -> "Settings":
