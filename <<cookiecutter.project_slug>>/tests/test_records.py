@@ -22,7 +22,7 @@ def made(content_type: bytes) -> Records:
     """What counts the records of such a response."""
     stream = stream_in([(b"x-other", b"1"), (b"content-type", content_type)])
     assert stream is not None
-    records = stream.records()
+    records = stream()
     assert records is not None
     return records
 

@@ -145,7 +145,7 @@ class Exchange:
         if type(headers) is not list:  # ASGI allows an iterator
             headers = message["headers"] = list(headers)
         if (stream := stream_in(headers)) is not None and not self.finite:
-            self.records = stream.records()
+            self.records = stream()
             self.stream = True
             self._on_stream(self)
         if self.lifecycle.draining:

@@ -86,10 +86,10 @@ class Connection(HttpToolsProtocol):
     """A connection that knows when it was opened."""
 
     opened: float
+    server_state: Connections
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         state = self.server_state
-        assert isinstance(state, Connections)  # noqa: S101
         if len(state.connections) >= state.limit:
             self.transport = transport
             transport.abort()
@@ -111,8 +111,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if isinstance(self.server_state, Connections):
-            self.server_state.remove(self)
+        self.server_state.remove(self)
 
 
 class HttpServer:
@@ -221,11 +220,12 @@ class HttpServer:
         False when it failed or took longer than ``budget`` seconds; HURRIED seconds
         (see ``budget``) when ``hurried``.
         """
-        if self._lifespan is None or not self._lifespan.started:
+        lifespan = self._lifespan
+        if lifespan is None or not lifespan.started:
             return True
-        ending = asyncio.create_task(self._lifespan.shutdown(), name="lifespan shutdown")
+        ending = asyncio.create_task(lifespan.shutdown(), name="lifespan shutdown")
         await hurried.or_done({ending}, budget, then=HURRIED)
-        return ending.done() and not self._lifespan.failed
+        return ending.done() and not (lifespan.error_occurred or lifespan.shutdown_failed)
 
 
 def _is_listening(sock: socket.socket) -> bool:
@@ -251,11 +251,6 @@ class Lifespan(LifespanOn):
         self._told_to_end = False
         #: Whether the application has completed its startup.
         self.started = False
-
-    @property
-    def failed(self) -> bool:
-        """Whether it raised, or reported a failed shutdown."""
-        return self.error_occurred or self.shutdown_failed
 
     async def startup(self) -> None:
         await super().startup()
