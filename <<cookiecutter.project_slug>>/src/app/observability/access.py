@@ -38,12 +38,7 @@ class AccessLog:
     """
 
     def __init__(
-        self,
-        pipe: Pipe,
-        *,
-        as_json: bool,
-        phase: Callable[[], str],
-        identity: Mapping[str, str],
+        self, pipe: Pipe, *, as_json: bool, phase: Callable[[], str], identity: Mapping[str, str]
     ) -> None:
         self._write = pipe.write_soon
         # Formatted once: it is the same for every request.
