@@ -22,7 +22,7 @@ def made(content_type: bytes) -> Records:
     """What counts the records of such a response."""
     stream = stream_in([(b"x-other", b"1"), (b"content-type", content_type)])
     assert stream is not None
-    records = stream.records()
+    records = stream()
     assert records is not None
     return records
 
@@ -82,7 +82,7 @@ CASES = [
 def test_an_event_stream_is_a_stream_whose_records_do_not_matter() -> None:
     stream = stream_in([(b"content-type", b"text/event-stream; charset=utf-8")])
     assert stream is not None
-    assert stream.records() is None
+    assert stream() is None
 
 
 @pytest.mark.parametrize(("kind", "chunks", "whole", "following", "size"), CASES)

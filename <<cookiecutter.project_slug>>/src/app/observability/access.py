@@ -17,14 +17,13 @@ _quote = json.encoder.encode_basestring_ascii
 class Request(Protocol):
     """A finished request; its ASGI scope has the client as reported by trusted proxies."""
 
-    @property
-    def scope(self) -> MutableMapping[str, Any]: ...
+    scope: MutableMapping[str, Any]
+    sent: int
+
     @property
     def method(self) -> str: ...
     @property
     def path(self) -> str: ...
-    @property
-    def sent(self) -> int: ...
     @property
     def request_id(self) -> str: ...
     def outcome(self) -> tuple[int, str]: ...
@@ -39,12 +38,7 @@ class AccessLog:
     """
 
     def __init__(
-        self,
-        pipe: Pipe,
-        *,
-        as_json: bool,
-        phase: Callable[[], str],
-        identity: Mapping[str, str],
+        self, pipe: Pipe, *, as_json: bool, phase: Callable[[], str], identity: Mapping[str, str]
     ) -> None:
         self._write = pipe.write_soon
         # Formatted once: it is the same for every request.

@@ -20,9 +20,11 @@ SWITCHING_PROTOCOLS = 101
 FORBIDDEN = 403
 #: nginx's status for a client that closed the connection before its response was complete.
 CLIENT_GONE = 499
-#: Seconds to wait for a slow peer: for the body of a request that was answered early, or
+#: Seconds to wait for a slow peer: for the rest of a request that was answered early, or
 #: until it reads the end of its stream.
 LINGER = 1.0
+
+OnStream = Callable[["Exchange"], None]
 
 
 class Exchange:
@@ -31,8 +33,8 @@ class Exchange:
     # The defaults are class attributes: a request pays only for what it uses.
     status = 0
     complete = False
-    #: An event stream, a stream of records or an accepted WebSocket. The drain does not
-    #: wait for it; a stop ends it in a step of its own. Known when the response starts.
+    #: An event stream, a stream of records or an accepted WebSocket: a stop ends it in a
+    #: step of its own, the drain does not wait for it. Known when the response starts.
     stream = False
     #: Tracks where records end, in a stream that must not be cut inside one.
     records: Records | None = None
@@ -59,12 +61,7 @@ class Exchange:
     _client_left = _handler_closed = False
 
     def __init__(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        lifecycle: Lifecycle,
-        on_stream: "Callable[[Exchange], None]",
+        self, scope: Scope, receive: Receive, send: Send, lifecycle: Lifecycle, on_stream: OnStream
     ) -> None:
         """``on_stream`` is called when this becomes a stream, and when that stream is complete."""
         self.scope = scope
@@ -96,9 +93,8 @@ class Exchange:
     @property
     def mid_record(self) -> bool:
         """Whether the client is connected and has received only a part of a record."""
-        if self.records is None or self.records.whole or self.complete:
-            return False
-        return not self._disconnected()
+        begun = self.records is not None and not self.records.whole
+        return begun and not (self.complete or self._disconnected())
 
     def _disconnected(self) -> bool:
         """Whether the server has seen the client of this request leave."""
@@ -145,7 +141,7 @@ class Exchange:
         if type(headers) is not list:  # ASGI allows an iterator
             headers = message["headers"] = list(headers)
         if (stream := stream_in(headers)) is not None and not self.finite:
-            self.records = stream.records()
+            self.records = stream()
             self.stream = True
             self._on_stream(self)
         if self.lifecycle.draining:

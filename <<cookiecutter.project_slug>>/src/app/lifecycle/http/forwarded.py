@@ -28,12 +28,8 @@ HOPS = 32
 #: Size of the address cache, and the length of the longest address.
 CACHED_ADDRESSES, MAX_ADDRESS = 4096, 45
 
-_SCHEMES = {
-    b"http": ("http", "ws"),
-    b"https": ("https", "wss"),
-    b"ws": ("http", "ws"),
-    b"wss": ("https", "wss"),
-}
+_PLAIN, _TLS = ("http", "ws"), ("https", "wss")
+_SCHEMES = {b"http": _PLAIN, b"ws": _PLAIN, b"https": _TLS, b"wss": _TLS}
 _host = re.compile(rb"([a-zA-Z0-9_.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(:[0-9]{1,5})?").fullmatch
 _prefix = re.compile(rb"(/[a-zA-Z0-9._~%@:!$&'()*+,;=-]+){1,32}").fullmatch
 
@@ -75,10 +71,7 @@ class Forwarded:
         return self._app(scope, receive, send)
 
     def _parse(self, host: str) -> tuple[str, bool] | None:
-        """The canonical address and whether it is trusted; None if it is not an address.
-
-        IPv4-mapped IPv6, which a socket on ``::`` reports, becomes IPv4.
-        """
+        """The canonical address (IPv4 for IPv4-mapped) and whether it is trusted, if it is one."""
         if "%" in host:  # a zone may be any text, and would appear in logs
             return None
         try:
@@ -154,10 +147,7 @@ def _last(values: bytes) -> bytes:
 
 
 def _mount(scope: Scope, root: str) -> None:
-    """Set ``root`` as the root path and, as ASGI requires, as the beginning of the path.
-
-    The proxy may or may not have stripped it from the path.
-    """
+    """Set ``root`` as the root path, and put it before a path from which it was stripped."""
     path = scope["path"]
     if not (path.startswith(root) and path[len(root) :][:1] in ("", "/")):
         scope["path"] = root + path

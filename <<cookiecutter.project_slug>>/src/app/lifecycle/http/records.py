@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import lru_cache, partial
 
 Chunk = bytes | memoryview
@@ -93,33 +92,26 @@ class Parts(Records):
         return len(chunk) if ahead.whole else None
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """A type of stream; ``records`` makes the Records of one response.
-
-    Event streams have none: their clients discard an incomplete event themselves.
-    """
-
-    records: Callable[[], Records | None]
+#: A type of stream: makes the Records of one response.
+Stream = Callable[[], Records | None]
 
 
-_EVENTS = Stream(lambda: None)
-_LINES = Stream(Records)
-_SEQUENCE = Stream(Sequence)
+def events() -> None:
+    """Event streams have no Records: their clients discard an incomplete event themselves."""
 
 
 @lru_cache(maxsize=64)
 def _stream_of(content_type: bytes) -> Stream | None:
     media_type = content_type.partition(b";")[0].strip().lower()
     if media_type == b"text/event-stream":
-        return _EVENTS
+        return events
     if media_type in LINES or media_type.endswith(LINES_SUFFIXES):
-        return _LINES
+        return Records
     if media_type == b"application/json-seq" or media_type.endswith(SEQUENCE_SUFFIX):
-        return _SEQUENCE
+        return Sequence
     boundary = _BOUNDARY.search(content_type)
     if media_type == b"multipart/x-mixed-replace" and boundary:
-        return Stream(partial(Parts, boundary[1] or boundary[2]))
+        return partial(Parts, boundary[1] or boundary[2])
     return None
 
 
@@ -134,7 +126,7 @@ def stream_in(headers: Iterable[tuple[bytes, bytes]]) -> Stream | None:
             stream = _stream_of(value)
             if stream is None or _has(headers, b"content-length"):
                 return None
-            if stream is not _EVENTS and _has(headers, b"content-encoding"):
+            if stream is not events and _has(headers, b"content-encoding"):
                 return None
             return stream
     return None

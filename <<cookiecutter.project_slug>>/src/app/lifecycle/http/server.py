@@ -31,7 +31,7 @@ FLUSH = 0.5
 
 
 class Connections(ServerState):
-    """uvicorn's open connections; counts them and closes those beyond ``limit``."""
+    """uvicorn's connections, with counts; ``limit`` is how many may be open."""
 
     def __init__(self, limit: int) -> None:
         super().__init__()
@@ -43,11 +43,6 @@ class Connections(ServerState):
         #: None until ``newest_unused`` is first called: only a drain needs it.
         self._unused: dict[Connection, None] | None = None
         self._removed = asyncio.Event()
-
-    def refuse(self) -> None:
-        if not self.refused:
-            log.warning("connection limit reached: closing new connections", limit=self.limit)
-        self.refused += 1
 
     async def all_closed(self) -> None:
         """Return once no connection is open."""
@@ -86,14 +81,16 @@ class Connection(HttpToolsProtocol):
     """A connection that knows when it was opened."""
 
     opened: float
+    server_state: Connections
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         state = self.server_state
-        assert isinstance(state, Connections)  # noqa: S101
         if len(state.connections) >= state.limit:
             self.transport = transport
             transport.abort()
-            state.refuse()
+            if not state.refused:
+                log.warning("connection limit reached: closing new connections", limit=state.limit)
+            state.refused += 1
             return
         super().connection_made(transport)
         self.opened = time.monotonic()
@@ -111,15 +108,11 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if isinstance(self.server_state, Connections):
-            self.server_state.remove(self)
+        self.server_state.remove(self)
 
 
 class HttpServer:
-    """An ASGI application on a socket, in the event loop that calls ``start``.
-
-    Connections beyond ``limit`` are closed as soon as they are accepted.
-    """
+    """An ASGI application on a socket; connections beyond ``limit`` are closed at once."""
 
     def __init__(self, app: App, sock: socket.socket, *, limit: int, **options: Any) -> None:
         self._socket = sock
@@ -144,8 +137,8 @@ class HttpServer:
     async def start(self) -> None:
         """Run the startup part of the application's lifespan, then listen.
 
-        Raises StartError when the lifespan fails, with its traceback in the log, or
-        when another process took the port since ``bind``.
+        Raises StartError when the lifespan fails (its traceback is logged), or when another
+        process took the port since ``bind``.
         """
         host, port = self._socket.getsockname()[:2]
         self._config.load()
@@ -170,10 +163,7 @@ class HttpServer:
 
     def flushing(self) -> int:
         """How many connections have a part of a response still to send."""
-        return sum(
-            isinstance(connection, Connection) and connection.flushing()
-            for connection in self.connections.connections
-        )
+        return sum(isinstance(c, Connection) and c.flushing() for c in self.connections.connections)
 
     def close_listener(self) -> int:
         """Accept no more connections; open ones stay open.
@@ -218,14 +208,14 @@ class HttpServer:
     async def end_lifespan(self, budget: float, hurried: Event) -> bool:
         """Run the shutdown part of the application's lifespan.
 
-        False when it failed or took longer than ``budget`` seconds; HURRIED seconds
-        (see ``budget``) when ``hurried``.
+        False when it failed or took longer than ``budget`` seconds, or HURRIED if ``hurried``.
         """
-        if self._lifespan is None or not self._lifespan.started:
+        lifespan = self._lifespan
+        if lifespan is None or not lifespan.started:
             return True
-        ending = asyncio.create_task(self._lifespan.shutdown(), name="lifespan shutdown")
+        ending = asyncio.create_task(lifespan.shutdown(), name="lifespan shutdown")
         await hurried.or_done({ending}, budget, then=HURRIED)
-        return ending.done() and not self._lifespan.failed
+        return ending.done() and not (lifespan.error_occurred or lifespan.shutdown_failed)
 
 
 def _is_listening(sock: socket.socket) -> bool:
@@ -238,11 +228,10 @@ def _is_listening(sock: socket.socket) -> bool:
 class Lifespan(LifespanOn):
     """The application's lifespan (ASGI); without a complete startup nothing is served.
 
-    uvicorn takes an error outside the protocol for an application without lifespan
-    support, and serves without what the lifespan should have opened. Here an error, or
-    a return before ``lifespan.startup.complete``, fails the start. ``on_death`` is
-    called with a reason when the lifespan ends before it is told to, for example because
-    its task group failed.
+    uvicorn takes an error outside the protocol for a lack of lifespan support, and serves
+    without what the lifespan should have opened. Here an error, or a return before
+    ``lifespan.startup.complete``, fails the start. ``on_death`` is called with a reason
+    when the lifespan ends before it is told to, for example when its task group fails.
     """
 
     def __init__(self, config: uvicorn.Config, on_death: Callable[[str], object]) -> None:
@@ -251,11 +240,6 @@ class Lifespan(LifespanOn):
         self._told_to_end = False
         #: Whether the application has completed its startup.
         self.started = False
-
-    @property
-    def failed(self) -> bool:
-        """Whether it raised, or reported a failed shutdown."""
-        return self.error_occurred or self.shutdown_failed
 
     async def startup(self) -> None:
         await super().startup()

@@ -33,10 +33,7 @@ MAX_NAMED = 5
 
 
 class Draining:
-    """What a handler can learn about the stop: to check, or to await.
-
-    Optional: a stream whose handler does not use it ends cleanly all the same.
-    """
+    """The stop as a handler sees it. Optional: streams end cleanly without it, too."""
 
     def __init__(self, exchange: Exchange | None) -> None:
         self._lifecycle = Lifecycle() if exchange is None else exchange.lifecycle
@@ -50,8 +47,7 @@ class Draining:
     def remaining(self) -> float:
         """Seconds until this request is cut off; infinite while no stop is in progress.
 
-        For a stream whose end is scheduled: seconds until that end. The ends are scheduled
-        once no new requests are expected.
+        For a stream: until it is ended, once that is scheduled (no new requests expected).
         """
         left = self._lifecycle.until_cut()
         ends_at = None if self._exchange is None else self._exchange.ends_at
@@ -66,7 +62,7 @@ class Draining:
         await self._lifecycle.wait(Phase.DRAINING)
 
     async def turn(self) -> None:
-        """Return when this stream should end; one second is left for a last message.
+        """Return when this stream should end, with one second left for a last message.
 
         Only for streams: it never returns for a plain request.
         """
@@ -76,10 +72,7 @@ class Draining:
 
 
 def current_draining() -> Draining:
-    """The handle for the current request.
-
-    Outside a running service, as in a test of the application alone, nothing drains.
-    """
+    """The handle for the current request; outside a running service nothing ever drains."""
     exchange = current_request.get()
     return Draining(exchange if isinstance(exchange, Exchange) else None)
 

@@ -29,22 +29,17 @@ class Traffic:
     """ASGI middleware that tracks the requests to ``app``.
 
     ``uncounted`` maps paths to applications whose requests are not tracked: probes of the
-    main port would otherwise keep the pod from ever being quiet. ``on_done`` is called with
-    each finished exchange and its duration in seconds.
+    main port would otherwise keep the pod from ever being quiet.
     """
 
     def __init__(
-        self,
-        app: App,
-        lifecycle: Lifecycle,
-        *,
-        uncounted: Mapping[str, App] | None = None,
-        on_done: Callable[[Exchange, float], None] | None = None,
+        self, app: App, lifecycle: Lifecycle, *, uncounted: Mapping[str, App] | None = None
     ) -> None:
         self._app = app
         self._lifecycle = lifecycle
         self._uncounted = dict(uncounted or {})
-        self.on_done = on_done
+        #: Called with each finished exchange and its duration in seconds.
+        self.on_done: Callable[[Exchange, float], None] | None = None
         self.exchanges: set[Exchange] = set()
         #: Those that are streams and not complete.
         self.open_streams: set[Exchange] = set()

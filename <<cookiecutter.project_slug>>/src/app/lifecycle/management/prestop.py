@@ -31,32 +31,27 @@ def control_socket(configured: str, port: int, *, create: bool = False) -> Path:
         # Not tempfile: importing it would double the cost of the hook.
         temporary = Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108
         path = temporary / f"app-{os.getuid()}" / f"{port}.sock"
-        if create:
-            _make_private(path.parent)
-        _check_private(path.parent)
+        _check_private(path.parent, create)
     if len(os.fsencode(path)) > MAX_PATH:
         raise ValueError(
             f"the path of the control socket, {path}, is longer than {MAX_PATH} bytes: "
-            "set APP_CONTROL_SOCKET to a shorter path"
+            "set APP_CONTROL_SOCKET to a shorter one"
         )
     return path
 
 
-def _make_private(directory: Path) -> None:
+def _check_private(directory: Path, create: bool) -> None:
     try:
-        directory.mkdir(mode=0o700, exist_ok=True)
+        if create:
+            directory.mkdir(mode=0o700, exist_ok=True)
+        found = directory.lstat()
     except OSError as error:
+        if not create:  # no such directory: no service runs
+            return
         raise ValueError(
             f"neither the directory of APP_CONTROL_SOCKET nor {directory} is writable "
             f"({error.strerror}): set APP_CONTROL_SOCKET to a path in a writable directory"
         ) from None
-
-
-def _check_private(directory: Path) -> None:
-    try:
-        found = directory.lstat()
-    except FileNotFoundError:
-        return
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise ValueError(
             f"{directory} is not a directory that only this user may enter: "

@@ -26,17 +26,16 @@ MAX_WAIT = 4.0
 class Heartbeat:
     """Detects a blocked event loop; beats in the loop that calls ``start``."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._last: float | None = None
 
     def start(self) -> None:
-        self._last = self._clock()
+        self._last = time.monotonic()
         asyncio.get_running_loop().call_later(BEAT, self.start)
 
     def stalled(self) -> float:
         """Seconds for which the loop has been blocked; 0 before ``start``."""
-        return 0.0 if self._last is None else max(0.0, self._clock() - self._last - BEAT)
+        return 0.0 if self._last is None else max(0.0, time.monotonic() - self._last - BEAT)
 
 
 class Answer(NamedTuple):
@@ -54,19 +53,13 @@ class Probes:
     """
 
     def __init__(
-        self,
-        lifecycle: Lifecycle,
-        checks: Checks,
-        *,
-        stall: float,
-        unready: float,
-        heartbeat: Heartbeat | None = None,
+        self, lifecycle: Lifecycle, checks: Checks, *, stall: float, unready: float
     ) -> None:
         self._lifecycle = lifecycle
         self._checks = checks
         self._stall = stall
         self._unready = unready
-        self.heartbeat = heartbeat or Heartbeat()
+        self.heartbeat = Heartbeat()
 
     def startupz(self) -> Answer:
         started = self._lifecycle.phase >= Phase.READY
@@ -91,11 +84,8 @@ class Probes:
 
     def routes(self) -> dict[str, Route]:
         """The probes by path."""
-        return {
-            "/startupz": self._startupz,
-            "/livez": route(self.livez),
-            "/readyz": route(self.readyz),
-        }
+        livez, readyz = route(self.livez), route(self.readyz)
+        return {"/startupz": self._startupz, "/livez": livez, "/readyz": readyz}
 
     async def _startupz(self, scope: Scope) -> Response:
         """With ``?wait=4``, wait for the start up to 4 seconds (at most MAX_WAIT).
