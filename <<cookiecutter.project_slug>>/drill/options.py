@@ -30,7 +30,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add("--replicas", type=natural, default=3, help="number of pods (default: %(default)s)")
     add("--rate", type=positive, default=150.0, help="requests a second (default: %(default)g)")
-    add("--streams", type=count, default=6, help="clients of each kind of stream (default: %(default)s)")
+    add(
+        "--streams",
+        type=count,
+        default=6,
+        help="clients of each kind of stream (default: %(default)s)",
+    )
     add(
         "--propagation",
         type=span,
@@ -61,10 +66,17 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="FOLDER",
         help="where to write report.json and report.html (default: build/drill)",
     )
-    add("--backend", choices=["local", "cluster"], default="local", help="where to run (default: %(default)s)")
+    add(
+        "--backend",
+        choices=["local", "cluster"],
+        default="local",
+        help="where to run (default: %(default)s)",
+    )
     cluster = parser.add_argument_group("backend cluster")
     cluster.add_argument("--context", help="name of the current kube context, as a confirmation")
-    cluster.add_argument("--namespace", default="default", help="namespace to install into (default: %(default)s)")
+    cluster.add_argument(
+        "--namespace", default="default", help="namespace to install into (default: %(default)s)"
+    )
     cluster.add_argument("--release", help="use this release instead of installing one")
     return parser.parse_args(arguments)
 
@@ -94,7 +106,9 @@ def scenarios(text: str) -> list[str]:
     names = list(SCENARIOS) if text == "all" else text.split(",")
     for name in names:
         if name not in SCENARIOS:
-            raise argparse.ArgumentTypeError(f"{name!r} is not all or one of {', '.join(SCENARIOS)}")
+            raise argparse.ArgumentTypeError(
+                f"{name!r} is not all or one of {', '.join(SCENARIOS)}"
+            )
     return names
 
 
@@ -127,7 +141,9 @@ def span(text: str) -> tuple[float, float]:
     least, _, most = text.partition("-")
     numbers = [float(part.removesuffix("s")) for part in (least, most or least)]
     if not 0 <= numbers[0] <= numbers[1] < 3600:
-        raise argparse.ArgumentTypeError(f"{text} is not a range within 0 to 3600 s, such as 2s or 0.5s-4s")
+        raise argparse.ArgumentTypeError(
+            f"{text} is not a range within 0 to 3600 s, such as 2s or 0.5s-4s"
+        )
     return numbers[0], numbers[1]
 
 

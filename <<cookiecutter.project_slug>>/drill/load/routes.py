@@ -117,7 +117,9 @@ def _call(kind: type[Call], table: Any, key: str, name: str) -> Call:
     }
     for option, value in dict(table).items():
         if option not in known:
-            raise DrillError(f"{name}: [{key}] has unknown {option!r}; known are {', '.join(known)}.")
+            raise DrillError(
+                f"{name}: [{key}] has unknown {option!r}; known are {', '.join(known)}."
+            )
         wanted = (int, float) if known[option] is float else known[option]
         if not isinstance(value, wanted) or isinstance(value, bool):
             raise DrillError(

@@ -32,8 +32,7 @@ WATCH_SECONDS = 1800.0
 
 
 class SliceApi:
-    """Serves one slice for each Service over plain HTTP. ``publish`` changes an endpoint.
-    """
+    """Serves one slice for each Service over plain HTTP. ``publish`` changes an endpoint."""
 
     def __init__(
         self, services: Sequence[Service], host: str = "127.0.0.1", fault: ApiFault = ApiFault.NONE

@@ -76,8 +76,7 @@ def victims(pods: Sequence[Pod], all_pods: Sequence[Pod]) -> list[Pod]:
 
 
 class Deployment:
-    """Reconciles the pods while ``run`` runs; call ``poke`` after every change of a pod.
-    """
+    """Reconciles the pods while ``run`` runs; call ``poke`` after every change of a pod."""
 
     def __init__(
         self, workload: Workload, replicas: int, create: Callable[[ReplicaSet], Pod]

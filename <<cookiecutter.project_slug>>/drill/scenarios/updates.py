@@ -123,9 +123,7 @@ class BadRelease(Scenario):
         await cluster.roll_back()
         await cluster.rolled_out()
         if complete:
-            return (
-                "a version that is never ready was rolled out: add a readiness probe.",
-            )
+            return ("a version that is never ready was rolled out: add a readiness probe.",)
         if len(left) < len(old) - unavailable:
             return (
                 f"{len(old) - len(left)} of {len(old)} old pods were removed for a version that is "
