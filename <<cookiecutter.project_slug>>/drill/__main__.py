@@ -53,13 +53,13 @@ async def run(asked: argparse.Namespace) -> int:
                 say(f"\n{text.render(analysis)}")
                 report.add(analysis)
                 verdicts.append(text.verdict(analysis))
-                # What the service is compared with may lose what it will.
+                # Losses of the variant do not count.
                 passed = passed and (analysis.passed or each.variant != "service")
     finally:
         page = report.write() if verdicts else None
     if len(verdicts) > 1:
         say("\n" + "\n".join(verdicts))
-    say(f"\nThe picture: {page}")
+    say(f"\nReport: {page}")
     return 0 if passed else 1
 
 
@@ -72,17 +72,17 @@ def make_backend(asked: argparse.Namespace) -> Backend:
         from drill.cluster.cluster import ClusterBackend
     except ModuleNotFoundError as error:
         raise DrillError(
-            f'the package {error.name} is missing: `make drill ARGS="--backend cluster"` brings it.'
+            f'package {error.name} is missing: `make drill ARGS="--backend cluster"` installs it.'
         ) from error
     return ClusterBackend(asked.context, asked.namespace, asked.release, say, logs)
 
 
 def explain(error: Exception) -> str:
-    """The reason in one sentence; an error that is the drill's own goes on."""
+    """Return the reason in one sentence. Re-raises an error that is a bug of the drill."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, DrillError):
-        last = f"; the end of its log:\n{tail(error.log)}" if error.log else ""
+        last = f"; its log ends with:\n{tail(error.log)}" if error.log else ""
         return f"{error}{last}"
     if isinstance(error, OSError):
         return f"{error}; lower --rate or raise `ulimit -n`."
@@ -90,7 +90,7 @@ def explain(error: Exception) -> str:
 
 
 def stopped_by(number: Signals) -> int:
-    print(f"\nStopped by {number.name}; nothing is left running.", file=sys.stderr)
+    print(f"\nStopped by {number.name}; everything was cleaned up.", file=sys.stderr)
     return 128 + number
 
 

@@ -1,18 +1,18 @@
-"""What a scenario can do to a cluster, and what is recorded of it.
+"""What a backend provides: clusters that scenarios act on.
 
-Times are seconds on the cluster's timeline. Events of pods carry these names,
-whatever the backend:
+Times are seconds on the cluster's timeline. Every backend records the same
+events of pods:
 
-    started          the container runs, also after a restart
+    started          the container started or restarted
     ready, unready   the readiness condition changed
-    deleted          the API server took the deletion
-    evicted          the kubelet stops the pod and nobody deleted it
-    preStop ended    the hook returned; detail says how
-    SIGTERM, SIGKILL the signals, when they were sent
-    exited           the container ended; detail says with which code
-    unwell           the kubelet ends the container for a failed probe; detail says which
-    restarting       the kubelet will start the container again; detail says why
-    gone             the pod is no more
+    deleted          the API server accepted the deletion
+    evicted          the kubelet stops the pod without a deletion
+    preStop ended    the hook returned; detail has its exit code
+    SIGTERM, SIGKILL the signal was sent
+    exited           the container ended; detail has its exit code
+    unwell           the kubelet stops the container for a failed probe; detail names it
+    restarting       the kubelet will start the container again; detail has the reason
+    gone             the pod no longer exists
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,17 +27,17 @@ from drill.record import Change, PodRecord, Timeline
 
 
 class Cluster(Protocol):
-    """One release in one cluster for the length of a rehearsal.
+    """One release in one cluster, for one rehearsal.
 
     Entering it installs the release and returns when every pod is ready and
-    the clients know; leaving it removes all that was made. Both raise
-    ``DrillError``. Acts return as soon as the API would have, unless said.
+    the clients have seen them. Leaving it removes everything. Both raise
+    ``DrillError``. Acts return when the API would, unless stated otherwise.
     """
 
     timeline: Timeline
-    #: The Deployment as it was installed.
+    #: The Deployment as installed.
     workload: Workload
-    #: Every pod there was.
+    #: Every pod that ever existed.
     records: list[PodRecord]
 
     async def __aenter__(self) -> Self: ...
@@ -55,19 +55,19 @@ class Cluster(Protocol):
         ...
 
     def pods(self) -> Sequence[PodRecord]:
-        """Those that run and are not being deleted, oldest first."""
+        """Return the pods that are not being deleted, oldest first."""
         ...
 
     async def update(self, patch: Patch) -> None:
-        """A new revision, made from the last by ``patch``; the rolling update begins."""
+        """Start a rolling update to the last revision changed by ``patch``."""
         ...
 
     async def roll_back(self) -> None:
-        """The revision before the last again, as `helm rollback` would."""
+        """Return to the previous revision, as `helm rollback` does."""
         ...
 
     async def rolled_out(self) -> None:
-        """Returns when all pods are available and of the last revision."""
+        """Wait until all pods are available and of the last revision."""
         ...
 
     def is_rolled_out(self) -> bool: ...
@@ -75,27 +75,27 @@ class Cluster(Protocol):
     async def scale(self, replicas: int) -> None: ...
 
     async def crash(self, pod: PodRecord) -> None:
-        """SIGKILL to its container, with no warning to anybody."""
+        """Send SIGKILL to the pod's container."""
         ...
 
     async def delete(self, pod: PodRecord, grace: float) -> None:
-        """`kubectl delete pod --grace-period`: ``grace`` seconds instead of the pod's own."""
+        """Delete the pod with a grace period of its own, as `kubectl delete --grace-period`."""
         ...
 
     async def evict(self, pod: PodRecord) -> None:
-        """The kubelet ends it for want of memory or before a shutdown: nobody deletes it."""
+        """Let the kubelet stop the pod, as under memory pressure or a node's shutdown."""
         ...
 
     async def drain(self, node: str) -> None:
-        """Cordons the node, evicts its pods as `kubectl drain` does, returns when they are gone."""
+        """Cordon the node, evict its pods as `kubectl drain` does, wait until they are gone."""
         ...
 
     async def get(self, pod: PodRecord, target: str) -> int:
-        """The status of a GET to the main port of this very pod."""
+        """Return the status of a GET to this pod's main port, 0 if there was no answer."""
         ...
 
     async def settled(self) -> None:
-        """Returns when no pod is starting or stopping and the clients know all there is to know."""
+        """Wait until no pod starts or stops and the clients have seen every change."""
         ...
 
     async def start_load(self) -> None: ...
@@ -105,20 +105,20 @@ class Cluster(Protocol):
 
 @dataclass(frozen=True)
 class LoadResult:
-    """What came of the load."""
+    """The load's outcome."""
 
     ledger: Ledger
-    #: How far the load fell behind its own schedule at worst, in seconds.
+    #: How far the load fell behind its schedule, at most, in seconds.
     late: float
 
 
 class Backend(Protocol):
-    """Where clusters come from."""
+    """Creates clusters."""
 
     name: str
-    #: Scenarios that cannot be run there, and why.
+    #: Scenarios that this backend cannot run, with the reason.
     unsupported: Mapping[str, str]
 
     def open(self, plan: Plan) -> Cluster:
-        """A cluster for one rehearsal; it is made when it is entered."""
+        """Return a cluster for one rehearsal; entering it creates it."""
         ...

@@ -1,9 +1,7 @@
-"""[drill.chart.workload] A Deployment as the kubelet and the Deployment controller read it.
+"""The rendered chart, read as the kubelet and the Deployment controller read it.
 
 Defaults are those of the Kubernetes API reference (apps/v1 Deployment, core/v1
-Container, Probe): the chart need not say what Kubernetes would assume.
-
-[drill.chart.release] The rendered chart: one release's objects.
+Container, Probe).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +21,7 @@ Patch = Callable[[Manifest], None]
 
 @dataclass(frozen=True)
 class Action:
-    """What a probe or a hook does: exactly one of these is set."""
+    """What a probe or hook does: exactly one field is set."""
 
     exec: tuple[str, ...] | None = None
     #: Path, port (a number or the name of one) and headers.
@@ -38,7 +36,7 @@ class Action:
         if "httpGet" in handler:
             get = handler["httpGet"]
             if get.get("scheme", "HTTP") != "HTTP" or "host" in get:
-                raise DrillError(f"{where} asks by TLS or another host: the drill cannot.")
+                raise DrillError(f"{where} uses TLS or another host: the drill supports neither.")
             headers = tuple((h["name"], h["value"]) for h in get.get("httpHeaders", ()))
             return cls(http=(get.get("path", "/"), get["port"], headers))
         if "tcpSocket" in handler:
@@ -47,13 +45,13 @@ class Action:
             return cls(sleep=float(handler["sleep"]["seconds"]))
         kinds = ", ".join(handler) or "nothing"
         raise DrillError(
-            f"{where} has {kinds}: the drill knows exec, httpGet, tcpSocket and sleep."
+            f"{where} has {kinds}: the drill supports exec, httpGet, tcpSocket and sleep."
         )
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Times in seconds."""
+    """A probe. Times are in seconds."""
 
     action: Action
     initial_delay: float = 0.0
@@ -61,7 +59,7 @@ class Probe:
     timeout: float = 1.0
     success_threshold: int = 1
     failure_threshold: int = 3
-    #: Instead of the pod's, when this probe ends the container.
+    #: The grace period when this probe stops the container; None for the pod's.
     grace: float | None = None
 
     @classmethod
@@ -85,7 +83,7 @@ HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc", "sleep")
 
 @dataclass(frozen=True)
 class PodTemplate:
-    """What the Deployment says about each of its pods, for the first container."""
+    """The Deployment's pod template, with its first container."""
 
     container: Manifest
     labels: Mapping[str, str]
@@ -97,7 +95,7 @@ class PodTemplate:
     liveness: Probe | None
     pre_stop: Action | None
     grace: float
-    #: The names of the volumes, by the paths where the container mounts them.
+    #: Volume names by mount path.
     mounts: Mapping[str, str]
 
     @classmethod
@@ -107,7 +105,7 @@ class PodTemplate:
         command = (*container.get("command", ()), *container.get("args", ()))
         if not container.get("command"):
             raise DrillError(
-                "the container has no command, and without its image the drill cannot know it: "
+                "the container has no command, and the drill does not read the image's: "
                 "set one in chart/templates/deployment.yaml."
             )
         hook = container.get("lifecycle", {}).get("preStop")
@@ -128,7 +126,7 @@ class PodTemplate:
         )
 
     def port(self, port: int | str) -> int:
-        """The number of a port given by name or number."""
+        """Return the number of a port given by name or number."""
         if isinstance(port, int) or port.isdigit():
             return int(port)
         if port not in self.ports:
@@ -140,7 +138,7 @@ class PodTemplate:
 
 @dataclass(frozen=True)
 class Workload:
-    """A Deployment. ``replicas`` is what it says, or 1."""
+    """A Deployment."""
 
     name: str
     namespace: str
@@ -158,7 +156,7 @@ class Workload:
         strategy = spec.get("strategy", {})
         if strategy.get("type", "RollingUpdate") != "RollingUpdate":
             raise DrillError(
-                f"strategy {strategy['type']!r} loses requests by design: RollingUpdate is drilled."
+                f"strategy {strategy['type']!r} loses requests by design: use RollingUpdate."
             )
         rolling = strategy.get("rollingUpdate") or {}
         return cls(
@@ -174,11 +172,10 @@ class Workload:
         )
 
     def surge(self, replicas: int) -> tuple[int, int]:
-        """How many pods may be too many, and how many may be missing.
+        """Return maxSurge and maxUnavailable as numbers of pods.
 
-        Percentages of the surge are rounded up, of the unavailable down; when
-        both come to 0, one pod may be missing (deployment controller,
-        ResolveFenceposts).
+        Percentages are rounded up for the surge and down for the unavailable. If
+        both are 0, one pod may be unavailable (ResolveFenceposts).
         """
         surge = scaled(self.max_surge, replicas, up=True)
         unavailable = scaled(self.max_unavailable, replicas, up=False)
@@ -186,7 +183,7 @@ class Workload:
 
 
 def scaled(value: int | str, total: int, *, up: bool) -> int:
-    """A number, or a percentage of ``total`` rounded up or down."""
+    """Return a number as it is, a percentage as a rounded share of ``total``."""
     if isinstance(value, int):
         return value
     hundredths = int(value.removesuffix("%")) * total
@@ -199,14 +196,14 @@ NAME, NAMESPACE = "drill", "drill"
 
 @dataclass(frozen=True)
 class Values:
-    """What a release is rendered with: files, then settings, as Helm takes them."""
+    """The chart's values: files, then settings, as Helm takes them."""
 
     files: tuple[Path, ...] = ()
     settings: tuple[str, ...] = ()
     chart: Path = CHART
 
     def setting(self, **values: object) -> Self:
-        """The same with values of the drill's own, which the user's win over."""
+        """Return a copy with the drill's own values, which the user's override."""
         own = tuple(f"{name.replace('__', '.')}={value}" for name, value in values.items())
         return replace(self, settings=(*own, *self.settings))
 
@@ -225,7 +222,7 @@ class Release:
 
     @classmethod
     def render(cls, values: Values, name: str = NAME, namespace: str = NAMESPACE) -> Self:
-        """Raises DrillError with Helm's own reason."""
+        """Render the chart. Raises DrillError with Helm's message."""
         arguments = ("template", name, str(values.chart), "--namespace", namespace)
         try:
             text = helm.find().run(*arguments, *values.arguments())
@@ -246,7 +243,7 @@ class Release:
         found = self.all(kind)
         if len(found) != 1:
             raise DrillError(
-                f"the chart renders {len(found)} objects of kind {kind}: there has to be one."
+                f"the chart renders {len(found)} objects of kind {kind}: the drill needs exactly one."
             )
         return found[0]
 

@@ -1,12 +1,12 @@
-"""The one way a drill gives up."""
+"""The drill's error."""
 
 from pathlib import Path
 
 
 class DrillError(Exception):
-    """The drill cannot run. Its text is one sentence with the reason and the remedy.
+    """The drill cannot run. The message is one sentence with the reason and the remedy.
 
-    ``log`` names the output of the process that is to blame.
+    ``log`` is the output of the process that failed.
     """
 
     def __init__(self, text: str, log: Path | None = None) -> None:

@@ -1,6 +1,6 @@
 """The service without its lifecycle: its routes on plain uvicorn.
 
-``compare.py`` puts this text into the pod's command, so it may import nothing of the drill.
+``plan.py`` passes this text to the pod's command, so it imports nothing of the drill.
 """
 
 import os

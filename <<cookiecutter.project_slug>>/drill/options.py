@@ -16,8 +16,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m drill",
-        description="Rehearse what happens to a release under load, and count what is lost.",
-        epilog="Exit 0: nothing lost; 1: something lost; 2: the drill could not run.",
+        description="Rehearse rollouts and failures of a release under load and count lost requests.",
+        epilog="Exit codes: 0 nothing lost, 1 something lost, 2 the drill could not run.",
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -26,55 +26,67 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         type=scenarios,
         default=["rolling"],
         metavar="NAME[,NAME...]",
-        help=f"what happens: all, or of {', '.join(SCENARIOS)} (rolling)",
+        help=f"scenarios to run: all, or some of {', '.join(SCENARIOS)} (default: rolling)",
     )
-    add("--replicas", type=natural, default=3, help="pods (%(default)s)")
-    add("--rate", type=positive, default=150.0, help="requests a second (%(default)g)")
-    add("--streams", type=count, default=6, help="clients of each kind of stream (%(default)s)")
+    add("--replicas", type=natural, default=3, help="number of pods (default: %(default)s)")
+    add("--rate", type=positive, default=150.0, help="requests a second (default: %(default)g)")
+    add(
+        "--streams",
+        type=count,
+        default=6,
+        help="clients of each kind of stream (default: %(default)s)",
+    )
     add(
         "--propagation",
         type=span,
         default=(2.0, 2.0),
         metavar="SECONDS[-SECONDS]",
-        help="how late clients learn of a change of the endpoints, as 2s or 0.5s-4s (2s)",
+        help="delay until clients see a change of the endpoints, such as 2s or 0.5s-4s (default: 2s)",
     )
-    add("--values", type=Path, action="append", default=[], help="values for the chart: a file")
-    add("--set", action="append", default=[], metavar="NAME=VALUE", help="one value for the chart")
+    add("--values", type=Path, action="append", default=[], help="file with values for the chart")
+    add("--set", action="append", default=[], metavar="NAME=VALUE", help="a value for the chart")
     add(
         "--env",
         type=variable,
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a variable for the containers, as for what the chart takes from a Secret",
+        help="environment variable of the containers, for example one that comes from a Secret",
     )
     add(
         "--compare",
         type=variant,
         metavar="naive|sleep-SECONDS",
-        help="the same again with plain uvicorn and no hook, or one that sleeps, for the picture",
+        help="also run plain uvicorn without a hook, or with a hook that sleeps, for comparison",
     )
     add(
         "--out",
         type=Path,
         default=PROJECT / "build" / "drill",
         metavar="FOLDER",
-        help="gets report.json and report.html (build/drill)",
+        help="where to write report.json and report.html (default: build/drill)",
     )
-    add("--backend", choices=["local", "cluster"], default="local", help="where (%(default)s)")
+    add(
+        "--backend",
+        choices=["local", "cluster"],
+        default="local",
+        help="where to run (default: %(default)s)",
+    )
     cluster = parser.add_argument_group("backend cluster")
-    cluster.add_argument("--context", help="the kube context, by name: it has to be confirmed")
-    cluster.add_argument("--namespace", default="default", help="where to install (%(default)s)")
-    cluster.add_argument("--release", help="take this release instead of installing one")
+    cluster.add_argument("--context", help="name of the current kube context, as a confirmation")
+    cluster.add_argument(
+        "--namespace", default="default", help="namespace to install into (default: %(default)s)"
+    )
+    cluster.add_argument("--release", help="use this release instead of installing one")
     return parser.parse_args(arguments)
 
 
 def make_plan(options: argparse.Namespace) -> Plan:
-    """Raises DrillError for a drill.toml that cannot be used."""
+    """Raises DrillError if drill.toml or a file of values cannot be used."""
     routes = PROJECT / "drill.toml"
     for path in options.values:
         if not path.is_file():
-            raise DrillError(f"--values {path}: there is no such file.")
+            raise DrillError(f"--values {path}: file not found.")
     return Plan(
         values=Values(tuple(options.values), tuple(options.set)),
         replicas=options.replicas,
@@ -94,7 +106,9 @@ def scenarios(text: str) -> list[str]:
     names = list(SCENARIOS) if text == "all" else text.split(",")
     for name in names:
         if name not in SCENARIOS:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(SCENARIOS)} or all")
+            raise argparse.ArgumentTypeError(
+                f"{name!r} is not all or one of {', '.join(SCENARIOS)}"
+            )
     return names
 
 
@@ -127,7 +141,9 @@ def span(text: str) -> tuple[float, float]:
     least, _, most = text.partition("-")
     numbers = [float(part.removesuffix("s")) for part in (least, most or least)]
     if not 0 <= numbers[0] <= numbers[1] < 3600:
-        raise argparse.ArgumentTypeError(f"{text} is no range of 0 to 3600 s, as 2s or 0.5s-4s")
+        raise argparse.ArgumentTypeError(
+            f"{text} is not a range within 0 to 3600 s, such as 2s or 0.5s-4s"
+        )
     return numbers[0], numbers[1]
 
 

@@ -1,9 +1,4 @@
-"""[drill.plan] What is to be rehearsed.
-[drill.compare] What the same service would be without its lifecycle.
-
-``naive`` is plain uvicorn, ``sleep-15`` the same with a preStop hook that sleeps for 15 seconds.
-
-"""
+"""The plan of a rehearsal: the service as it is, or the same service without its lifecycle."""
 
 import re
 from collections.abc import Mapping
@@ -18,55 +13,56 @@ from drill.load.routes import Routes
 
 
 class ApiFault(StrEnum):
-    """Ways in which an API server fails its clients."""
+    """How the API server fails."""
 
     NONE = "none"
-    #: There is no permission.
+    #: The pods have no permission.
     FORBIDDEN = "forbidden"
-    #: Nobody listens.
+    #: Nothing listens.
     DOWN = "down"
-    #: Takes connections and answers nothing.
+    #: Accepts connections and never answers.
     HANGS = "hangs"
-    #: Lists well, and breaks off the watch, and is down from then on.
+    #: Answers the list, breaks the watch off, and is down from then on.
     DIES = "dies"
-    #: Forgets every version at once.
+    #: Every resource version has expired.
     FORGETS = "forgets"
-    #: Says that all endpoints are ready, whatever happens.
+    #: Reports every endpoint as ready.
     LIES = "lies"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Times in seconds."""
+    """What to rehearse. Times are in seconds."""
 
     values: Values = field(default_factory=Values)
     replicas: int = 3
-    #: Requests a second, of all kinds together.
+    #: Requests a second, all kinds together.
     rate: float = 150.0
     #: Clients of each kind of stream.
     streams: int = 6
-    #: How late clients learn of a change of the endpoints, at least and at most.
+    #: Delay until clients see a change of the endpoints: minimum and maximum.
     propagation: tuple[float, float] = (2.0, 2.0)
-    #: What the pods' own watch of their endpoints meets.
+    #: How the API server fails when pods watch their endpoints.
     api: ApiFault = ApiFault.NONE
     routes: Routes = field(default_factory=Routes)
-    #: Variables for the containers, over those of the chart.
+    #: Environment variables of the containers; they override the chart's.
     environment: Mapping[str, str] = field(default_factory=dict)
     #: Applied to the Deployment before it is installed, in this order.
     patches: tuple[Patch, ...] = ()
-    #: "service" is the chart as it is; see ``compare.py`` for others.
+    #: "service" is the chart as it is; others come from ``compared``.
     variant: str = "service"
 
 
-#: The grace period that Kubernetes gives to pods that ask for none.
+#: The default of terminationGracePeriodSeconds in Kubernetes.
 DEFAULT_GRACE_SECONDS = 30
 SETTINGS_OF_THE_STOP = "APP_SHUTDOWN__"
 
 
 def compared(plan: Plan, variant: str) -> Plan:
-    """The same chart around plain uvicorn: probes on the main port, no hook but a sleep.
+    """Return a plan that runs the routes on plain uvicorn, with probes on the main port.
 
-    Raises ValueError for a variant that there is not.
+    ``naive`` has no preStop hook; ``sleep-15`` has one that sleeps for 15 seconds.
+    Raises ValueError for an unknown variant.
     """
     found = re.fullmatch(r"naive|sleep-([1-9]\d*)", variant)
     if found is None:

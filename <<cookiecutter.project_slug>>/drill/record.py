@@ -1,6 +1,4 @@
-"""[drill.timeline] The clock of a rehearsal and what happened on it.
-[drill.record] What a rehearsal leaves behind, whichever backend it ran on.
-"""
+"""What a rehearsal records: the timeline of events, the pods, the changes of endpoints."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a pod, or, without a pod, to the rehearsal."""
+    """An event of a pod, or of the rehearsal if ``pod`` is empty."""
 
     at: float
     what: str
@@ -20,9 +18,9 @@ class Event:
 
 
 class Timeline:
-    """Seconds since the rehearsal began, the one clock of everything in it.
+    """The clock of a rehearsal, in seconds since it began, and its events.
 
-    ``echo`` gets a line for every event as it happens.
+    ``echo`` receives a line for every event when it happens.
     """
 
     def __init__(self, echo: Callable[[str], None] = lambda line: None) -> None:
@@ -35,11 +33,11 @@ class Timeline:
         return time.monotonic() - self._zero
 
     def at(self, timestamp: str) -> float:
-        """The time of a log line, which carries a date, on this clock."""
+        """Convert a log line's timestamp to this clock."""
         return datetime.fromisoformat(timestamp).timestamp() - self._zero_wall
 
     def mark(self, what: str, pod: str = "", detail: str = "", *, quiet: bool = False) -> None:
-        """Notes an event; a ``quiet`` one is not echoed."""
+        """Record an event; a ``quiet`` one is not echoed."""
         event = Event(self.now(), what, pod, detail)
         self.events.append(event)
         if quiet:
@@ -53,14 +51,14 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A pod's entry in the table, with the conditions of an EndpointSlice."""
+    """A pod's endpoint, with the conditions of an EndpointSlice."""
 
     pod: str
     host: str
     port: int
-    #: The pod is ready by its probe.
+    #: The readiness probe succeeds.
     serving: bool = False
-    #: The pod has been deleted and may still be draining.
+    #: The pod is deleted; it may still be draining.
     terminating: bool = False
 
     @property
@@ -70,9 +68,9 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One write to the table: ``endpoint`` is the new entry, None when it was removed.
+    """A change of an endpoint; ``endpoint`` is None when it was removed.
 
-    ``seen_at`` is when the last client knew of it, None where nobody can tell.
+    ``seen_at`` is the time when all clients have seen it, None if unknown.
     """
 
     at: float
@@ -83,17 +81,17 @@ class Change:
 
 @dataclass
 class PodRecord:
-    """A pod, alive or gone. What happened to it is on the timeline, under its name."""
+    """A pod, running or gone. Its events are on the timeline, under its name."""
 
     name: str
-    #: 1 for the pods that were there before the scenario began; each update adds one.
+    #: 1 before the scenario began; each update adds one.
     revision: int
     node: str
     address: str
-    #: The output of its container, restarts included.
+    #: The container's output, across restarts.
     log: Path
     exit_code: int | None = None
     pre_stop_code: int | None = None
     restarts: int = 0
-    #: The grace period in seconds that its deletion gave it; None for the pod's own.
+    #: The deletion's grace period in seconds; None for the pod's own.
     grace: float | None = None

@@ -1,4 +1,4 @@
-"""A rehearsal: a scenario under load, from the installation to the last exit."""
+"""A rehearsal: one scenario under load, from installation to the last exit."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ AFTER_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """All that is known of a rehearsal when it is over."""
+    """The result of a rehearsal, before analysis."""
 
     scenario: Scenario
     plan: Plan
@@ -27,16 +27,16 @@ class Rehearsal:
     pods: Sequence[PodRecord]
     changes: Sequence[Change]
     ledger: Ledger
-    #: From the first act of the scenario until all pods it ended were gone and the clients knew.
+    #: From the scenario's first act until its pods were gone and the clients had seen it.
     disturbance: tuple[float, float]
-    #: How far the load fell behind its schedule at worst.
+    #: How far the load fell behind its schedule, at most, in seconds.
     late: float
-    #: What the scenario itself found wrong, a sentence each.
+    #: What the scenario itself found wrong, one sentence each.
     faults: Sequence[str]
 
 
 async def rehearse(scenario: Scenario, plan: Plan, backend: Backend) -> Rehearsal:
-    """Raises DrillError when it cannot be carried through."""
+    """Run a scenario under load. Raises DrillError if it cannot be completed."""
     plan = scenario.prepare(plan)
     async with backend.open(plan) as cluster:
         await cluster.start_load()

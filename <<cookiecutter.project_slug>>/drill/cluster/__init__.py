@@ -1,1 +1,1 @@
-"""The cluster of the current kube context."""
+"""The cluster backend: a real cluster, that of the current kube context."""

@@ -1,13 +1,4 @@
-"""[drill.cluster.draining] A node emptied as `kubectl drain` does, of the pods of one release only.
-[drill.cluster.crash] SIGKILL to a container's first process.
-
-Nothing in a container can kill its PID 1, nor does the API know a signal. A pod
-on the same node that sees the node's processes (hostPID) can, and it needs no
-other right: it runs as the same user. Pod Security of level "privileged" is
-what allows hostPID; where it is not allowed the scenario cannot be run.
-
-[drill.cluster.acts] What is done to single pods and nodes.
-"""
+"""Acts on single pods and nodes: SIGKILL, deletion, eviction, drain, a request."""
 
 import asyncio
 import secrets
@@ -23,16 +14,16 @@ from drill.cluster.resources import Resources, Undo
 from drill.errors import DrillError
 from drill.record import PodRecord
 
-#: Between two tries of an eviction that a disruption budget forbids, as in kubectl.
+#: Between attempts of an eviction that a disruption budget forbids, as in kubectl.
 RETRY_SECONDS = 5.0
-#: So many tries may remain without an answer.
+#: Maximum of attempts without an answer.
 UNANSWERED = 5
 
 
 async def cordon(api: Api, node: str, undo: Undo) -> bool:
-    """False, and nothing done, where no other node could take the pods.
+    """Cordon a node; return False and do nothing if no other node could take the pods.
 
-    The node is open again at the end, unless it was closed before.
+    It is uncordoned at the end, unless it was cordoned before.
     """
     path = f"/api/v1/nodes/{node}"
     nodes = (await api.get("/api/v1/nodes"))["items"]
@@ -56,7 +47,7 @@ async def mark(api: Api, path: str, unschedulable: bool | None) -> None:
 
 
 def takes_pods(node: Manifest) -> bool:
-    """Whether it is open and ready, for pods that tolerate no taint."""
+    """Return whether a node is schedulable and ready, for pods without tolerations."""
     conditions = node.get("status", {}).get("conditions") or []
     return (
         not node["spec"].get("unschedulable")
@@ -66,7 +57,7 @@ def takes_pods(node: Manifest) -> bool:
 
 
 async def evict_by_api(api: Api, namespace: str, pod: str, gone: Callable[[], bool]) -> None:
-    """Returns when the API has taken it; tries on while a disruption budget is in the way."""
+    """Evict a pod through the API; retries while a disruption budget forbids it."""
     body = {
         "apiVersion": "policy/v1",
         "kind": "Eviction",
@@ -80,18 +71,18 @@ async def evict_by_api(api: Api, namespace: str, pod: str, gone: Callable[[], bo
         except ApiError as error:
             if error.status == 404:
                 return
-            # 500 is a mistake, as two budgets for one pod; no answer may mean that it was taken.
+            # 500: misconfigured, such as two budgets for one pod. No answer: it may have succeeded.
             unanswered += error.status == 0
             if error.status not in (0, 429) or unanswered > UNANSWERED:
                 raise
             await asyncio.sleep(RETRY_SECONDS)
 
 
-#: Its pod has to be started; the image is on the node already.
+#: Timeout of the pod that kills; its image is already on the node.
 KILL_SECONDS = 60.0
 PAUSE_SECONDS = 0.2
 
-#: Says when it killed, in seconds since 1970.
+#: Kills PID 1 of a container; prints the time in seconds since 1970.
 PROGRAM = """
 import os, pathlib, sys, time
 for folder in pathlib.Path("/proc").glob("[0-9]*"):
@@ -107,7 +98,7 @@ for folder in pathlib.Path("/proc").glob("[0-9]*"):
         print("killed at", now, flush=True)
         break
 else:
-    sys.exit("its process is not to be seen from here")
+    sys.exit("its process is not visible from here")
 """
 
 
@@ -119,7 +110,11 @@ async def sigkill(
     deployment: Manifest,
     release: str,
 ) -> float:
-    """When it was killed, by the node's clock. Raises DrillError when it was not."""
+    """Send SIGKILL to a container; return the time by the node's clock. Raises DrillError.
+
+    Nothing in a container can kill its PID 1, and the API has no call for it. A pod on
+    the same node with hostPID can, running as the same user, without other rights. It
+    needs Pod Security level "privileged"; elsewhere the scenario cannot run."""
     name = f"{release}-kill-{secrets.token_hex(2)}"
     spec: dict[str, Any] = {
         **load.bare_pod(deployment, "kill", ["python", "-c", PROGRAM, container]),
@@ -135,8 +130,8 @@ async def sigkill(
         if error.status != 403:
             raise
         raise DrillError(
-            f"a SIGKILL needs a pod with hostPID, which is refused ({error}) "
-            "Take a namespace with Pod Security level privileged, or leave the scenario out."
+            f"SIGKILL needs a pod with hostPID, which was refused ({error}) "
+            "Use a namespace with Pod Security level privileged, or skip this scenario."
         ) from error
     path = f"/api/v1/namespaces/{made['metadata']['namespace']}/pods/{name}"
     try:
@@ -146,7 +141,7 @@ async def sigkill(
                 made = await api.get(path)
     except TimeoutError:
         why = trouble(made) or "it does not start"
-        raise DrillError(f"the pod {name}, which is to kill another, does not: {why}.") from None
+        raise DrillError(f"pod {name}, which sends the SIGKILL, did not run: {why}.") from None
     said = [line async for line in watch.follow(api, f"{path}/log", "kill", lambda: True)]
     if not said or not said[-1].startswith("killed at "):
         raise DrillError(f"{pod['metadata']['name']} could not be killed: {' '.join(said[-1:])}.")
@@ -154,12 +149,12 @@ async def sigkill(
 
 
 GET_SECONDS = 60.0
-#: A SIGKILL is so long before the end that it causes, at least.
+#: Minimum time between a SIGKILL and the end that it causes.
 KILLED_SECONDS = 0.001
 
 
 async def kill(scene: Scene, pod: PodRecord) -> None:
-    """SIGKILL. Returns when the kubelet has noticed."""
+    """Send SIGKILL; return when the kubelet has noticed."""
     tracker = scene.tracker
     found, before = tracker.pods.present[pod.name], pod.restarts
     container = running(found, tracker.pods.container).partition("://")[2]
@@ -167,14 +162,14 @@ async def kill(scene: Scene, pod: PodRecord) -> None:
         scene.api, scene.resources, found, container, tracker.deployment, scene.name
     )
     await scene.until(lambda: pod.restarts > before, f"the end of {pod.name} was not noticed")
-    # Never after what it caused: the clocks of the nodes are known only about.
+    # Never after what it caused: the nodes' clocks are known only approximately.
     ended = max(e.at for e in scene.timeline.events if (e.pod, e.what) == (pod.name, "exited"))
     killed = min(scene.timeline.of(wall), ended - KILLED_SECONDS)
     scene.timeline.place(killed, "SIGKILL", pod.name, "crash")
 
 
 async def delete(scene: Scene, pod: PodRecord, grace: float) -> None:
-    """Returns when the watch shows it: until then the pod would seem to be well."""
+    """Delete the pod; return when the watch shows it."""
     await scene.resources.remove(scene.path("pods", pod.name), grace)
 
     def told() -> bool:
@@ -185,11 +180,11 @@ async def delete(scene: Scene, pod: PodRecord, grace: float) -> None:
 
 
 async def evict(scene: Scene, pod: PodRecord) -> None:
-    """By a deadline that has passed: the kubelet then ends the pod as in any other eviction.
+    """Let the kubelet stop the pod by setting a deadline that has passed.
 
-    It runs the hook and gives the whole grace period, as before the shutdown
-    of a node; nobody deletes the pod. It calls the pod unready at once, so
-    that the endpoint does not wait for the probe.
+    As in other evictions, it runs the hook and allows the whole grace period, and
+    nobody deletes the pod. Unlike them, the pod becomes unready at once: the endpoint
+    does not wait for the probe.
     """
     path = scene.path("pods", pod.name)
     command = scene.resources.kubectl(f"delete pod {pod.name}")
@@ -206,7 +201,7 @@ async def evict(scene: Scene, pod: PodRecord) -> None:
 
 
 async def drain(scene: Scene, node: str) -> None:
-    """Only pods of the release: others are not the drill's to move."""
+    """Cordon the node and evict the release's pods, no others."""
     pods = scene.tracker.pods
     if not await cordon(scene.api, node, scene.undo):
         scene.timeline.mark("not cordoned", detail=f"the pods have no node but {node}")
@@ -219,7 +214,7 @@ async def drain(scene: Scene, node: str) -> None:
         await evict_by_api(scene.api, scene.namespace, name, gone)
         await scene.until(gone, f"{name} is still on {node}")
 
-    within = scene.patience * len(names)  # a budget may let them go one by one only
+    within = scene.patience * len(names)  # a budget may allow only one at a time
     try:
         async with asyncio.timeout(within), asyncio.TaskGroup() as tasks:
             for name in names:
@@ -232,7 +227,7 @@ async def drain(scene: Scene, node: str) -> None:
 
 
 async def get(scene: Scene, pod: PodRecord, target: str) -> int:
-    """By way of the API server; 0 where there was no answer."""
+    """GET through the API server; return 0 if there was no answer."""
     where = scene.path("pods", f"{pod.name}:{scene.target.container_port}")
     try:
         return await scene.api.status(f"{where}/proxy{target}", GET_SECONDS)

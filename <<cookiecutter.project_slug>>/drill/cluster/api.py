@@ -1,8 +1,6 @@
-"""[drill.cluster.api] The Kubernetes API as JSON, over the connection that the package `kubernetes` makes.
+"""The Kubernetes API as JSON, with the connection and the kube context of package `kubernetes`.
 
-Its models are not used: what the drill reads and writes are manifests.
-
-[drill.cluster.context] The kube context, as `kubectl` and the package `kubernetes` know it.
+Its models are not used: the drill reads and writes manifests.
 """
 
 import asyncio
@@ -26,28 +24,28 @@ APPLY = "application/apply-patch+yaml"
 
 CALL_SECONDS = 30.0
 CONNECT_SECONDS = 10.0
-#: How long the API server may be out of reach, as while it restarts.
+#: How long the API server may be unreachable, for example while it restarts.
 PATIENCE_SECONDS = 30.0
 RETRY_SECONDS = 0.5
 
 
 class ApiError(DrillError):
-    """A call that failed. ``status`` is that of HTTP, 0 where there was no answer."""
+    """A call failed. ``status`` is the HTTP status, 0 if there was no answer."""
 
     def __init__(self, status: int, text: str, after: float = RETRY_SECONDS) -> None:
         super().__init__(text)
         self.status = status
-        #: How long the server asks to wait before another try.
+        #: Seconds to wait before a retry.
         self.after = after
 
     @property
     def passing(self) -> bool:
-        """Whether the same call may succeed a little later."""
+        """Return whether the same call may succeed later."""
         return self.status in (0, 429) or self.status >= 500
 
 
 class Api:
-    """One context's API server."""
+    """The API server of a kube context."""
 
     def __init__(self, connection: Any, context: str) -> None:
         self.context = context
@@ -57,11 +55,11 @@ class Api:
         await self._client.close()
 
     async def get(self, path: str, **query: str) -> Manifest:
-        """Tries again for ``PATIENCE_SECONDS`` when the server is out of reach or busy."""
+        """GET; retries for ``PATIENCE_SECONDS`` while the server is unreachable or busy."""
         return await self.repeat("GET", path, query=query)
 
     async def repeat(self, method: str, path: str, **options: Any) -> Manifest:
-        """A call that does no harm when it is made twice, until the server has answered."""
+        """Make an idempotent call; retries until the server has answered."""
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         while True:
             try:
@@ -80,18 +78,18 @@ class Api:
         body: Manifest | None = None,
         content: str = JSON,
     ) -> Manifest:
-        """One call. Raises ApiError with the server's own reason."""
+        """Make one call. Raises ApiError with the server's message."""
         timeout = ClientTimeout(total=CALL_SECONDS, sock_connect=CONNECT_SECONDS)
         async with self._response(method, path, query, body, content, timeout) as response:
             answer = await response.read()
         try:
             found = json.loads(answer)
         except ValueError as error:
-            raise ApiError(0, f"{path} answered no JSON: {answer[:80]!r}.") from error
+            raise ApiError(0, f"{path} did not answer with JSON: {answer[:80]!r}.") from error
         return dict(found)
 
     async def status(self, path: str, seconds: float) -> int:
-        """The status alone of a GET, whatever it is."""
+        """Return the status of a GET."""
         try:
             async with self._response("GET", path, None, None, JSON, ClientTimeout(seconds)):
                 return 200
@@ -103,10 +101,10 @@ class Api:
     async def lines(
         self, path: str, query: Mapping[str, str], silence: float | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """An answer line by line as it arrives; ends where the server ends it.
+        """Yield a response line by line as it arrives, until the server ends it.
 
-        Raises ApiError also when it breaks off, or is silent for ``silence``
-        seconds; a line that was not complete then is dropped.
+        Raises ApiError also if the response breaks off or is silent for ``silence``
+        seconds; an incomplete line is dropped then.
         """
         timeout = ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence)
         async with self._response("GET", path, query, None, JSON, timeout) as response:
@@ -128,7 +126,7 @@ class Api:
         content: str,
         timeout: ClientTimeout,
     ) -> AsyncIterator[Any]:
-        # The query is part of the path here: the client's own quoting knows single values only.
+        # The query is part of the path: the client's own quoting supports single values only.
         target = f"{path}?{urlencode(query)}" if query else path
         try:
             request = await self._client.param_serialize(
@@ -155,7 +153,7 @@ class Api:
 
 
 async def refusal(response: Any) -> ApiError:
-    """What the API server says with a status of 400 or above."""
+    """Return the API server's error for a status of 400 or above."""
     text = (await response.read()).decode("utf-8", "replace")
     try:
         message = json.loads(text)["message"]
@@ -163,7 +161,7 @@ async def refusal(response: Any) -> ApiError:
         message = text.strip()[:200] or str(response.reason)
     remedy = {
         401: ": log in to the cluster again",
-        403: ": take a context that may, or have it granted",
+        403: ": use a context with this permission, or have it granted",
     }.get(response.status, "")
     after = response.headers.get("Retry-After", "")
     return ApiError(
@@ -174,32 +172,32 @@ async def refusal(response: Any) -> ApiError:
 
 
 def current_context(kubeconfig: str) -> str:
-    """Raises DrillError where there is none. ``kubeconfig`` is as in KUBECONFIG."""
+    """Return the current context. Raises DrillError. ``kubeconfig`` is as in KUBECONFIG."""
     if not any(Path(path).expanduser().exists() for path in kubeconfig.split(os.pathsep) if path):
-        raise DrillError(f"there is no kubeconfig at {kubeconfig}: set KUBECONFIG to yours.")
+        raise DrillError(f"no kubeconfig found at {kubeconfig}: set KUBECONFIG.")
     try:
         _, current = config.list_kube_config_contexts(kubeconfig)
         return str(current["name"])
-    except Exception as error:  # TypeError, ConfigException, YAMLError: what it comes upon
-        why = " ".join(str(error).split())  # YAML's errors have several lines
+    except Exception as error:  # TypeError, ConfigException, YAMLError
+        why = " ".join(str(error).split())  # YAML errors have several lines
         raise DrillError(
             f"{kubeconfig} has no current context ({why}): `kubectl config use-context NAME`."
         ) from error
 
 
 async def connect(context: str, kubeconfig: str) -> Api:
-    """Raises DrillError for a kubeconfig that cannot be used."""
+    """Connect to the API server. Raises DrillError for an unusable kubeconfig."""
     configuration = client.Configuration()
     try:
         await config.load_kube_config(
             kubeconfig, context, client_configuration=configuration, persist_config=False
         )
-        configuration.connection_pool_maxsize = 0  # no limit: every watch and log is a connection
-        # Python 3.13 refuses certificates without an authority key identifier, kubectl does not.
+        configuration.connection_pool_maxsize = 0  # unlimited: each watch and log needs one
+        # Python 3.13 rejects certificates without an authority key identifier, kubectl accepts them.
         configuration.disable_strict_ssl_verification = True
         return Api(client.ApiClient(configuration), context)
-    except Exception as error:  # whatever a plugin for logging in may raise
+    except Exception as error:  # a login plugin may raise anything
         raise DrillError(
             f"context {context} cannot be used ({error}): "
-            f"see whether `kubectl --context {context} get pods` works."
+            f"check that `kubectl --context {context} get pods` works."
         ) from error

@@ -1,6 +1,4 @@
-"""[drill.cluster.cluster] A release in a real cluster, for the length of a rehearsal.
-[drill.cluster.backend] The backend ``cluster``: the cluster of the current kube context.
-"""
+"""The cluster backend: a release in a real cluster, for one rehearsal."""
 
 import asyncio
 import atexit
@@ -28,13 +26,13 @@ from drill.load.__main__ import Options
 from drill.plan import ApiFault, Plan
 from drill.record import Change, PodRecord, Timeline
 
-#: A stock kube-proxy applies a change within a second; new connections came for a second more.
+#: A default kube-proxy applies a change within a second; connections arrive one second longer.
 CLIENTS_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where to drill; without ``release`` one is installed there."""
+    """Where to drill; without ``release``, one is installed."""
 
     kubeconfig: str
     context: str
@@ -125,7 +123,7 @@ class KubernetesCluster:
         return await acts.get(self._scene, pod, target)
 
     async def settled(self) -> None:
-        """The nodes do not say when they have applied the endpoints: that is waited for."""
+        """Nodes do not report when they have applied endpoints, so this waits a fixed time."""
         scene = self._scene
         while True:
             await scene.until(scene.rollout.settled, "pods still start or stop")
@@ -145,7 +143,7 @@ class KubernetesCluster:
         return await self._load.stop()
 
     async def _prepare(self, api: Api) -> Scene:
-        """The scene before anything has been done in it."""
+        """Return the scene; changes nothing in the cluster."""
         name, namespace, plan = f"drill-{secrets.token_hex(3)}", self._place.namespace, self._plan
         if self._place.release:
             found = await release.existing(api, namespace, self._place.release)
@@ -166,7 +164,7 @@ class KubernetesCluster:
         )
 
     async def _leave(self, error: BaseException | None) -> None:
-        """Everything is taken back; what cannot be is said, or raised if nothing else is."""
+        """Undo everything. What remains is reported, or raised if there is no other error."""
         try:
             await self._undo.run()
         except DrillError as left:
@@ -180,17 +178,17 @@ class KubernetesCluster:
 
 
 class ClusterBackend:
-    """Installs a release for each rehearsal, or takes the one named ``release``.
+    """Installs a release for each rehearsal, or uses the one named ``release``.
 
-    ``context`` has to name the current context: whoever drills has to know
-    where. Pods' logs go to a numbered folder for each rehearsal, under
-    ``folder``; without one they are kept until the drill ends.
+    ``context`` must name the current context, as a confirmation. Pods' logs go to a
+    numbered folder for each rehearsal, under ``folder``; without it they are kept
+    until the drill ends.
     """
 
     name = "cluster"
     unsupported: Mapping[str, str] = {
-        "slow-endpoints": "the nodes' kube-proxy cannot be slowed down from here",
-        **{f"api-{fault}": "the API server cannot be broken from here" for fault in ApiFault},
+        "slow-endpoints": "the drill cannot slow down the nodes' kube-proxy",
+        **{f"api-{fault}": "the drill cannot break the API server" for fault in ApiFault},
     }
 
     def __init__(
@@ -201,7 +199,7 @@ class ClusterBackend:
         echo: Callable[[str], None] = lambda line: None,
         folder: Path | None = None,
     ) -> None:
-        """Raises DrillError for a context that is not confirmed."""
+        """Raises DrillError if ``context`` is not the current context."""
         kubeconfig = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
         current = current_context(kubeconfig)
         if context is None:
@@ -211,7 +209,7 @@ class ClusterBackend:
         if context != current:
             raise DrillError(
                 f"--context {context} is not the current context, which is {current}: "
-                f"`kubectl config use-context {context}` if that is the one."
+                f"run `kubectl config use-context {context}` if that is the right one."
             )
         if folder is None:
             folder = Path(tempfile.mkdtemp(prefix="drill-"))

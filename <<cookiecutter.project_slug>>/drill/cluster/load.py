@@ -1,6 +1,6 @@
-"""[drill.cluster.job] The load as a Job, from the service's own image: its ConfigMap with the program, and itself.
-[drill.cluster.feed] The lines of the load, read back into a ledger.
-[drill.cluster.load] The load in the cluster: a Job that calls the Service, so that kube-proxy picks the pods.
+"""The load in a cluster: a Job with the service's own image that calls the Service.
+
+The load's sources are mounted from a ConfigMap. Its log is read back into a ledger.
 """
 
 import asyncio
@@ -21,20 +21,20 @@ from drill.load.__main__ import Options
 from drill.load.ledger import Job, Kind, Ledger, Lost, Reason, Sample
 
 PACKAGE = Path(drill.__file__).parent
-#: What ``drill.load`` imports.
+#: The modules that ``drill.load`` needs.
 SOURCES = ("__init__.py", "errors.py", "record.py", "load/*.py")
 MOUNT = "/drill"
 OPTIONS = "load.json"
 
-#: For what is in flight at the end: the longest answer that is waited for, and to spare.
+#: For requests in flight at the end: the longest timeout of an answer, plus a reserve.
 GRACE_SECONDS = 60
-#: A Job that nobody ends, because the drill was killed, ends itself and is removed.
+#: If the drill is killed, the Job ends by itself and is removed.
 LIFE_SECONDS = 3600
 AFTERLIFE_SECONDS = 300
 
-#: Of the service's pods: where they may run and how their image is had.
+#: Copied from the service's pods: where they may run and how to pull their image.
 PLACING = ("imagePullSecrets", "nodeSelector", "tolerations")
-#: What the restricted Pod Security Standard asks of a container.
+#: What the restricted Pod Security Standard requires of a container.
 RESTRICTED = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -43,13 +43,13 @@ RESTRICTED = {
 
 
 def sources() -> dict[str, str]:
-    """The program: paths below the folder that is on PYTHONPATH, and texts."""
+    """Return the load's source files: paths below PYTHONPATH, and texts."""
     files = sorted(path for pattern in SOURCES for path in PACKAGE.glob(pattern))
     return {f"drill/{path.relative_to(PACKAGE)}": path.read_text("utf-8") for path in files}
 
 
 def config_map(name: str, options: Options) -> Manifest:
-    """Keys of a ConfigMap have no slash: a dot stands for it."""
+    """Return the ConfigMap of sources. Its keys allow no slash: a dot replaces it."""
     data = {path.replace("/", "."): text for path, text in sources().items()}
     return {
         "apiVersion": "v1",
@@ -60,11 +60,11 @@ def config_map(name: str, options: Options) -> Manifest:
 
 
 def job(name: str, deployment: Manifest, release: str) -> Manifest:
-    """Placed and allowed as the service's pods are, and let in by the chart's NetworkPolicy."""
+    """Return the Job, placed like the service's pods and admitted by the NetworkPolicy."""
     selector = deployment["spec"]["selector"]["matchLabels"]
     labels = {
         LABEL: release,
-        # The policy admits the release's tests; the Service does not select them.
+        # The policy admits the release's test pods; the Service does not select them.
         "app.kubernetes.io/name": f"{selector.get('app.kubernetes.io/name', 'drill')}-test",
         "app.kubernetes.io/instance": selector.get("app.kubernetes.io/instance", release),
     }
@@ -99,7 +99,7 @@ def job(name: str, deployment: Manifest, release: str) -> Manifest:
 
 
 def bare_pod(deployment: Manifest, name: str, command: list[str]) -> Manifest:
-    """The spec of a pod that runs a command in the service's image, and may do nothing else."""
+    """Return the spec of a restricted pod that runs a command in the service's image."""
     template = deployment["spec"]["template"]["spec"]
     service = template["containers"][0]
     user = {
@@ -136,13 +136,13 @@ def bare_pod(deployment: Manifest, name: str, command: list[str]) -> Manifest:
 
 
 class Feed:
-    """Takes each line once; ``result`` when the last has come."""
+    """Reads the load's lines, each once, into a ledger."""
 
     def __init__(self, timeline: ClusterTimeline) -> None:
         self.begun = asyncio.Event()
-        #: The last line: what is over, or why it failed.
+        #: The final entry: "end", or "failed" with the reason.
         self.last: dict[str, Any] | None = None
-        #: What else was written, as by an interpreter that fails.
+        #: Other lines, for example a traceback.
         self.noise: list[str] = []
         self._lines = 0
         self._entries: list[dict[str, Any]] = []
@@ -161,7 +161,7 @@ class Feed:
         if number > self._lines:
             raise DrillError(
                 f"lines {self._lines} to {number - 1} of the load's log are missing: "
-                "lower --rate, or let the node keep longer logs (containerLogMaxSize)."
+                "lower --rate, or raise the node's containerLogMaxSize."
             )
         self._lines += 1
         self._entries += entries
@@ -170,7 +170,7 @@ class Feed:
             self.last = entries[-1]
 
     def result(self) -> LoadResult:
-        """Raises DrillError for a load that failed, or whose end was not heard."""
+        """Return the ledger. Raises DrillError if the load failed or its end is missing."""
         if self.last is None or self.last["what"] == "failed":
             said = self.last["text"] if self.last else " ".join(self.noise[-3:])
             raise DrillError(f"the load ended early: {said or 'its log says nothing'}.")
@@ -191,7 +191,7 @@ class Feed:
         return LoadResult(ledger, self.last["late"])
 
 
-#: From the Job to the first request: its pod is scheduled, its image perhaps pulled.
+#: From creating the Job to the first request, including scheduling and pulling the image.
 START_SECONDS = 180.0
 #: From the signal to the last line.
 STOP_SECONDS = GRACE_SECONDS + 15.0
@@ -199,7 +199,7 @@ PAUSE_SECONDS = 0.2
 
 
 class ClusterLoad:
-    """From ``start`` to ``stop``."""
+    """The load in the cluster, from ``start`` to ``stop``."""
 
     def __init__(
         self, api: Api, namespace: str, resources: Resources, timeline: ClusterTimeline
@@ -211,11 +211,11 @@ class ClusterLoad:
         self._feed = Feed(timeline)
         self._reading: asyncio.Task[None] | None = None
         self._pod = ""
-        #: Why the pod does not start, as far as it says.
+        #: Why the pod does not start, as far as known.
         self._trouble = ""
 
     async def start(self, release: str, deployment: Manifest, options: Options) -> None:
-        """Returns when the first requests are under way."""
+        """Create the Job; return when it sends requests."""
         name = f"{release}-load"
         config = await self._resources.apply(config_map(name, options), release)
         made = await self._resources.apply(job(name, deployment, release), release)
@@ -239,7 +239,7 @@ class ClusterLoad:
             self._feed.result()  # raises with the reason
 
     async def stop(self) -> LoadResult:
-        """SIGTERM, by the deletion of the pod; then all that its log has to say."""
+        """Delete the pod, which sends SIGTERM, and read its log to the end."""
         assert self._reading is not None
         await self._resources.remove(f"{self._core}/pods/{self._pod}")
         done, _ = await asyncio.wait([self._reading], timeout=STOP_SECONDS)
@@ -248,13 +248,13 @@ class ClusterLoad:
         return self._feed.result()
 
     async def cancel(self) -> None:
-        """Nothing is read any more."""
+        """Stop reading."""
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
 
     async def _hand_over(self, config: Manifest, made: Manifest) -> None:
-        """The ConfigMap goes with the Job: a drill that is killed leaves nothing for ever."""
+        """Let the Job own the ConfigMap, so that it is removed even if the drill is killed."""
         owner = {
             "apiVersion": "batch/v1",
             "kind": "Job",
@@ -266,7 +266,7 @@ class ClusterLoad:
         await self._api.repeat("PATCH", path, body=body, content=MERGE)
 
     async def _started(self, name: str) -> str:
-        """The name of the Job's pod, once its container has run."""
+        """Wait until the Job's container has run; return the pod's name."""
         selector = f"batch.kubernetes.io/job-name={name}"
         while True:
             pods = (await self._api.get(f"{self._core}/pods", labelSelector=selector))["items"]
@@ -277,7 +277,7 @@ class ClusterLoad:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _read(self) -> None:
-        """The log up to its last line, from its beginning whenever the connection was cut."""
+        """Read the log to its last line, from the beginning after each lost connection."""
         path = f"{self._core}/pods/{self._pod}"
         while True:
             over = await self._is_over(path)

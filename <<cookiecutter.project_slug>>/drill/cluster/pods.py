@@ -1,7 +1,4 @@
-"""[drill.cluster.clock] The rehearsal's clock, and how far the cluster's clocks are from it.
-[drill.cluster.sightings] What has happened to a pod between two versions of its object.
-[drill.cluster.pods] The pods of a release as the watch shows them, their records and their logs.
-"""
+"""The pods of a release: events derived from watched objects, on the rehearsal's clock."""
 
 import bisect
 from collections.abc import Callable, Iterator
@@ -14,14 +11,13 @@ from drill.record import Event, PodRecord, Timeline
 
 
 class ClusterTimeline(Timeline):
-    """A timeline on which times of the nodes' clocks can be placed.
+    """A timeline that can place times of the nodes' clocks.
 
-    Until something was heard from a node, its clock is taken for this
-    machine's. From then on the least difference between when a line was
-    written there and when it arrived here is taken for the difference of the
-    clocks. What a node says is therefore placed too late by the fastest
-    journey of a line, some milliseconds up to about 0.1 s, and the clocks of the
-    nodes are taken for one: NTP keeps them within milliseconds.
+    Until a line arrives from a node, its clock is assumed to equal this machine's.
+    After that, the offset is the smallest difference between writing a line there
+    and its arrival here. Node times are therefore late by the fastest transfer of a
+    line: a few milliseconds up to about 0.1 s. All nodes are treated as one clock:
+    NTP keeps them within milliseconds.
     """
 
     def __init__(self, echo: Callable[[str], None]) -> None:
@@ -30,7 +26,7 @@ class ClusterTimeline(Timeline):
         self._heard = False
 
     def heard(self, wall: float) -> None:
-        """A line arrives now that was written at ``wall``, seconds since 1970 on its node."""
+        """Note that a line arrived that its node wrote at ``wall``, in seconds since 1970."""
         offset = self.now() - wall
         self._offset = min(offset, self._offset) if self._heard else offset
         self._heard = True
@@ -39,30 +35,30 @@ class ClusterTimeline(Timeline):
         return self.of(datetime.fromisoformat(timestamp).timestamp())
 
     def of(self, wall: float) -> float:
-        """A node's time, in seconds since 1970, on this clock."""
+        """Convert a node's time, in seconds since 1970, to this clock."""
         return wall + self._offset
 
     def place(self, at: float, what: str, pod: str, detail: str = "") -> None:
-        """Notes an event that is told later than it happened, where it belongs."""
+        """Insert an event that happened earlier at its time."""
         self.mark(what, pod, detail)
         self.events.pop()
         bisect.insort(self.events, Event(at, what, pod, detail), key=lambda event: event.at)
 
 
 def container(pod: Manifest, name: str) -> Manifest:
-    """The status of one container; empty before there is any."""
+    """Return a container's status; empty before there is one."""
     statuses = pod.get("status", {}).get("containerStatuses") or []
     return next((status for status in statuses if status["name"] == name), {})
 
 
 def running(pod: Manifest, name: str) -> str:
-    """The ID of the container that runs, or nothing."""
+    """Return the ID of the running container, or an empty string."""
     status = container(pod, name)
     return str(status.get("containerID", "")) if "running" in status.get("state", {}) else ""
 
 
 def endings(pod: Manifest, name: str) -> dict[str, Manifest]:
-    """How containers of this name have ended, as far as is still known, by their IDs."""
+    """Return the known terminations of containers with this name, by container ID."""
     status = container(pod, name)
     states = (status.get("lastState") or {}, status.get("state") or {})
     ended: list[Any] = [state["terminated"] for state in states if state.get("terminated")]
@@ -81,7 +77,7 @@ def deleted(pod: Manifest) -> bool:
 
 
 def ended(pod: Manifest) -> bool:
-    """Whether all its containers have ended for good."""
+    """Return whether all its containers have ended and will not restart."""
     return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
 
 
@@ -90,15 +86,15 @@ def serves(pod: Manifest) -> bool:
 
 
 def sightings(old: Manifest, new: Manifest, name: str) -> Iterator[tuple[str, str]]:
-    """Names and details of the events of ``backend.py``; ``old`` is empty for a new pod.
+    """Yield names and details of events between two versions; ``old`` is empty for a new pod.
 
-    Signals cannot be seen, and a hook only when it fails.
+    Signals are not visible, a hook only when it fails.
     """
     if deleted(new) and not (old and deleted(old)):
         yield "deleted", ""
     if new.get("status", {}).get("reason") == "Evicted" != old.get("status", {}).get("reason"):
         yield "evicted", str(new["status"].get("message", ""))
-    # What has ended before the pod was seen first is no news.
+    # Terminations before the pod was first seen are not events.
     before = endings(old or new, name)
     for key, end in endings(new, name).items():
         if key in before:
@@ -119,7 +115,7 @@ def sightings(old: Manifest, new: Manifest, name: str) -> Iterator[tuple[str, st
         yield "unready", ""
 
 
-#: Reasons why a container waits that a person has to do something about.
+#: Waiting reasons that do not resolve by themselves.
 HOPELESS = (
     "CrashLoopBackOff",
     "CreateContainerConfigError",
@@ -135,7 +131,7 @@ def hopeless(pod: Manifest) -> bool:
 
 
 def trouble(pod: Manifest) -> str:
-    """Why it does not start, as far as it says."""
+    """Return why the pod does not start, as far as its status says."""
     status = pod.get("status", {})
     for each in (
         *(status.get("initContainerStatuses") or ()),
@@ -151,18 +147,18 @@ def trouble(pod: Manifest) -> str:
 
 
 class Pods:
-    """Marks on the timeline what happens to them."""
+    """Records the events of the pods on the timeline."""
 
     def __init__(self, records: list[PodRecord], timeline: ClusterTimeline, folder: Path) -> None:
-        #: Every pod there was.
+        #: Every pod that ever existed.
         self.records = records
-        #: The last version of every pod that has not ended for good.
+        #: The last version of every pod that still exists.
         self.present: dict[str, Manifest] = {}
-        #: The main container's name.
+        #: The name of the main container.
         self.container = ""
-        #: Gets each pod whose container has started, to follow its log.
+        #: Called with each pod whose container has started, to follow its log.
         self.follow: Callable[[PodRecord], None] = lambda record: None
-        #: What the cluster complained of last, by pod.
+        #: The last warning event, by pod.
         self.warnings: dict[str, str] = {}
         self._seen: dict[str, Manifest] = {}
         self._revision = 1
@@ -171,7 +167,7 @@ class Pods:
         self._folder = folder
 
     def live(self) -> list[PodRecord]:
-        """Those that run and are not being deleted."""
+        """Return the pods that are not being deleted."""
         return [
             record
             for record in self.records
@@ -179,11 +175,11 @@ class Pods:
         ]
 
     def all_serve(self, replicas: int) -> bool:
-        """Whether there are so many, each ready, and no others."""
+        """Return whether exactly ``replicas`` pods exist and all are ready."""
         return len(self.present) == replicas and all(map(serves, self.present.values()))
 
     def next_revision(self, same_as: int | None = None) -> None:
-        """Pods of another template get the next revision, and so do those like ``same_as``."""
+        """Give pods of a new template the next revision, and those of ``same_as`` too."""
         self._revision += 1
         for template, revision in self._revisions.items():
             if revision == same_as:
@@ -193,10 +189,10 @@ class Pods:
         name = pod["metadata"]["name"]
         if name not in self._seen:
             if kind == "DELETED" or ended(pod):
-                return  # of a time before the rehearsal
+                return  # it ended before the rehearsal
             self._record(pod)
         elif name not in self.present:
-            return  # an object that outlives its pod
+            return  # its object outlives the pod
         record = next(record for record in self.records if record.name == name)
         self._note(record, self._seen.get(name, {}), pod)
         self._seen[name] = pod
@@ -206,7 +202,7 @@ class Pods:
             self._timeline.mark("gone", name)
 
     def hear(self, event: Manifest) -> None:
-        """An event of the cluster's about a pod: what no status shows, and why it is not well."""
+        """Take an Event object about a pod: failed hooks and probes, warnings."""
         about = event["involvedObject"]
         name = about.get("name", "")
         if name not in self.present or self.present[name]["metadata"]["uid"] != about.get("uid"):
@@ -220,11 +216,11 @@ class Pods:
             self.warnings[name] = f"{reason}: {message}"
 
     def hopeless(self) -> bool:
-        """Whether one waits for what will not come by itself."""
+        """Return whether a pod waits for something that does not resolve by itself."""
         return any(map(hopeless, self.present.values()))
 
     def complaint(self) -> tuple[str, Path | None]:
-        """What keeps one from being ready, as far as the cluster says, and its log."""
+        """Return why a pod is not ready, as far as the cluster says, and its log."""
         for record in self.live():
             pod = self.present[record.name]
             if not serves(pod):
@@ -249,7 +245,7 @@ class Pods:
                 continue
             if what == "exited":
                 record.exit_code = int(detail.removeprefix("code ").partition(",")[0])
-            elif what == "deleted":  # the kubelet deletes it once more at its end, with 0
+            elif what == "deleted":  # at the end the kubelet deletes it again, with 0
                 record.grace = pod["metadata"].get("deletionGracePeriodSeconds")
             elif what == "restarting":
                 record.restarts += 1

@@ -1,8 +1,4 @@
-"""[drill.cluster.target] What is drilled: one Deployment and the Service in front of it.
-[drill.cluster.rollout] The Deployment: updated, rolled back, scaled, and told to be complete as kubectl tells it.
-[drill.cluster.scene] What everything that is done in a cluster needs to know of where it is done.
-[drill.cluster.installation] A release for a rehearsal: installed, or one that is there, and left as it was.
-"""
+"""The release under drill: its Deployment and Service, installed or already there."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -17,13 +13,13 @@ from drill.cluster.tracker import Tracker
 from drill.errors import DrillError
 from drill.plan import Plan
 
-#: They would undo what a scenario does to the number of pods.
+#: They would change the number of pods during a scenario.
 AUTOSCALERS = ("HorizontalPodAutoscaler", "ScaledObject")
 
 
 @dataclass(frozen=True)
 class Target:
-    """Manifests, rendered or read; ``objects`` are those that the drill has to install."""
+    """The manifests, rendered or read; ``objects`` are those to install."""
 
     deployment: Manifest
     service: Manifest
@@ -35,12 +31,12 @@ class Target:
 
     @property
     def selector(self) -> str:
-        """The pods' label selector, as a query has it."""
+        """The pods' label selector, as in a query."""
         return ",".join(f"{name}={value}" for name, value in self.workload.selector.items())
 
     @property
     def port(self) -> int:
-        """The Service's port for HTTP: the one of that name, or the first."""
+        """The Service's port named http, or its first."""
         ports = self.service["spec"]["ports"]
         return int(next((p for p in ports if p.get("name") == "http"), ports[0])["port"])
 
@@ -51,7 +47,7 @@ class Target:
 
 
 def rendered(plan: Plan, name: str, namespace: str) -> Target:
-    """The chart as the plan has it. Raises DrillError."""
+    """Render the plan's chart. Raises DrillError."""
     values = plan.values.setting(replicas=plan.replicas)
     release = Release.render(values, name, namespace)
     deployment = release.deployment()
@@ -62,7 +58,7 @@ def rendered(plan: Plan, name: str, namespace: str) -> Target:
 
 
 async def existing(api: Api, namespace: str, release: str) -> Target:
-    """The Deployment of a release that is there, by Helm's label or by its own name."""
+    """Find the Deployment of an installed release, by Helm's label or by its own name."""
     apps = f"/apis/apps/v1/namespaces/{namespace}/deployments"
     found = (await api.get(apps, labelSelector=f"app.kubernetes.io/instance={release}"))["items"]
     if not found:
@@ -73,15 +69,15 @@ async def existing(api: Api, namespace: str, release: str) -> Target:
                 raise
     if len(found) != 1:
         raise DrillError(
-            f"--release {release}: there are {len(found)} Deployments of that release in "
-            f"namespace {namespace}: name a release, or a Deployment, that is there."
+            f"--release {release}: found {len(found)} Deployments of that release in "
+            f"namespace {namespace}: name an installed release or a Deployment."
         )
     services = (await api.get(f"/api/v1/namespaces/{namespace}/services"))["items"]
     return Target(found[0], front(services, found[0]))
 
 
 def change(plan: Plan, deployment: Manifest) -> None:
-    """What the plan wants otherwise than it is."""
+    """Apply the plan's replicas, patches and environment."""
     deployment["spec"]["replicas"] = plan.replicas
     for patch in plan.patches:
         patch(deployment)
@@ -93,7 +89,7 @@ def change(plan: Plan, deployment: Manifest) -> None:
 
 
 def front(services: Sequence[Manifest], deployment: Manifest) -> Manifest:
-    """The Service that leads to the Deployment's pods. Raises DrillError where there is none."""
+    """Return the Service that selects the Deployment's pods. Raises DrillError."""
     labels = deployment["spec"]["template"]["metadata"]["labels"].items()
     for service in services:
         spec = service["spec"]
@@ -101,37 +97,37 @@ def front(services: Sequence[Manifest], deployment: Manifest) -> Manifest:
         if selector and selector.items() <= labels and spec.get("clusterIP") != "None":
             return service
     raise DrillError(
-        f"no Service with an address of its own leads to {deployment['metadata']['name']}: "
-        "the load needs one to call."
+        f"no Service with a cluster IP selects the pods of {deployment['metadata']['name']}: "
+        "the load needs one."
     )
 
 
 def address(service: Manifest) -> str:
-    """The IPv4 address of a Service, which kube-proxy turns into that of a pod."""
+    """Return the IPv4 cluster IP of a Service."""
     spec = service["spec"]
     for found in spec.get("clusterIPs") or [spec.get("clusterIP") or ""]:
         if "." in found:
             return str(found)
     name = service["metadata"]["name"]
-    raise DrillError(f"Service {name} has no IPv4 address: the load knows no other.")
+    raise DrillError(f"Service {name} has no IPv4 address: the load supports no other.")
 
 
-#: Writes that another one came before, or whose answer was lost.
+#: Maximum of writes that conflict with another, or whose answer is lost.
 ATTEMPTS = 20
 
 
 class Rollout:
-    """One Deployment under drill; ``path`` is where the API has it."""
+    """Changes of the Deployment at ``path`` of the API."""
 
     def __init__(self, api: Api, path: str, tracker: Tracker) -> None:
         self._api = api
         self._path = path
         self._tracker = tracker
-        #: The pod templates of all revisions, as the API has completed them.
+        #: The pod templates of all revisions, with the API's defaults.
         self._templates: list[Manifest] = []
 
     async def installed(self) -> None:
-        """The first revision is what is there now."""
+        """Take the current state as the first revision."""
         found = await self._api.get(self._path)
         self._tracker.see_deployment("ADDED", found)
         self._templates = [deepcopy(found["spec"]["template"])]
@@ -143,7 +139,7 @@ class Rollout:
 
     async def roll_back(self) -> None:
         template = deepcopy(self._templates[-2])
-        # The ReplicaSet of that template is used again.
+        # The ReplicaSet of that template is reused.
         self._tracker.pods.next_revision(same_as=len(self._templates) - 1)
         await self.replace(lambda deployment: deployment["spec"].update(template=template))
         self._templates.append(template)
@@ -154,9 +150,9 @@ class Rollout:
         self._tracker.see_deployment("MODIFIED", found)
 
     async def replace(self, change: Patch) -> Manifest:
-        """Read, changed and written back; from the start when somebody wrote in between.
+        """Read, change and write the Deployment; retries on conflicts.
 
-        A write whose answer was lost may have been made: it is not made twice.
+        A write whose answer was lost may have succeeded: it is not repeated then.
         """
         written: Manifest | None = None
         for _ in range(ATTEMPTS):
@@ -173,7 +169,7 @@ class Rollout:
                     raise
                 await asyncio.sleep(error.after)
         else:
-            raise DrillError(f"{self._path} is written to by others all the time: stop them.")
+            raise DrillError(f"{self._path} is changed continuously by something else: stop it.")
         self._tracker.see_deployment("MODIFIED", found)
         return found
 
@@ -182,7 +178,10 @@ class Rollout:
         return int(self._tracker.deployment["spec"]["replicas"])
 
     def complete(self) -> bool:
-        """As `kubectl rollout status`: old pods may still be there, being deleted."""
+        """Return whether it is complete, as for `kubectl rollout status`.
+
+        Old pods may still be terminating.
+        """
         deployment = self._tracker.deployment
         status = deployment.get("status", {})
         if status.get("observedGeneration", 0) < deployment["metadata"]["generation"]:
@@ -195,7 +194,7 @@ class Rollout:
         )
 
     def stuck(self) -> bool:
-        """Whether the Deployment controller gave up, as progressDeadlineSeconds says."""
+        """Return whether progressDeadlineSeconds has passed without progress."""
         deployment = self._tracker.deployment
         status = deployment.get("status", {})
         if status.get("observedGeneration", 0) < deployment["metadata"]["generation"]:
@@ -207,9 +206,9 @@ class Rollout:
         )
 
     async def completed(self, deadline: float, hopeless: Callable[[], bool] | None = None) -> None:
-        """``deadline`` is progressDeadlineSeconds; it starts again with every pod that is ready.
+        """Wait until complete; ``deadline`` restarts with every pod that becomes ready.
 
-        Raises DrillError when it has passed, or as soon as it is ``hopeless``.
+        Raises DrillError when it has passed, or when ``hopeless`` returns true.
         """
 
         def decided() -> bool:
@@ -222,7 +221,7 @@ class Rollout:
             raise DrillError("the rollout makes no progress" + (f": {why}." if why else "."), log)
 
     def settled(self) -> bool:
-        """Complete, every pod serves, no other is left, and the endpoints are theirs."""
+        """Return whether it is complete, all pods are ready, and the endpoints match."""
         pods, table = self._tracker.pods, self._tracker.table
         return (
             self.complete()
@@ -232,16 +231,16 @@ class Rollout:
         )
 
 
-#: From a request to the kubelet until the pod shows that it acts.
+#: Time for the kubelet to act on a change.
 KUBELET_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One release under drill."""
+    """One release under drill, with everything that acts on it."""
 
     api: Api
-    #: The name of what the drill makes.
+    #: The name prefix of the objects that the drill creates.
     name: str
     namespace: str
     timeline: ClusterTimeline
@@ -252,12 +251,12 @@ class Scene:
     rollout: Rollout
 
     def path(self, kind: str, name: str) -> str:
-        """Of an object of the core API."""
+        """Return the path of an object of the core API."""
         return f"/api/v1/namespaces/{self.namespace}/{kind}/{name}"
 
     @property
     def patience(self) -> float:
-        """How long one pod may take to stop and another to start, in seconds."""
+        """Seconds that one pod may take to stop and another to start."""
         workload = self.target.workload
         return workload.template.grace + workload.progress_deadline + KUBELET_SECONDS
 
@@ -266,14 +265,14 @@ class Scene:
 
 
 async def install(scene: Scene) -> None:
-    """Every object of the chart but its tests and autoscalers; all are removed at the end."""
+    """Install the chart without its tests and autoscalers; it is removed at the end."""
     await scene.resources.namespace(scene.name)
     await track(scene)
     present = scene.tracker.pods.present
     scene.undo.add(
         "waiting for the pods",
         scene.resources.kubectl(f"get pods --selector {scene.target.selector}"),
-        lambda: scene.until(lambda: not present, "pods were still there"),
+        lambda: scene.until(lambda: not present, "pods still existed"),
     )
     for each in scene.target.objects:
         await scene.resources.apply(each, scene.name)
@@ -281,7 +280,7 @@ async def install(scene: Scene) -> None:
 
 
 async def take(scene: Scene, plan: Plan) -> Scene:
-    """A Deployment that is there, changed as the plan wants it, and changed back at the end."""
+    """Use an existing Deployment: apply the plan's changes, revert them at the end."""
     was = deepcopy(scene.target.deployment["spec"])
     name, replicas = scene.target.workload.name, was["replicas"]
     deadline = scene.target.workload.progress_deadline

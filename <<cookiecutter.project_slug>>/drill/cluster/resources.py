@@ -1,6 +1,4 @@
-"""[drill.cluster.undo] What the drill has to take back in somebody's cluster, however it ends.
-[drill.cluster.resources] Objects of any kind: where the API has them, put there and removed.
-"""
+"""Objects that the drill creates in a cluster, and how it removes them again."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,20 +13,20 @@ from drill.errors import DrillError
 @dataclass(frozen=True)
 class Step:
     what: str
-    #: How a person does it.
+    #: The command for doing it by hand.
     command: str
     act: Callable[[], Awaitable[object]]
 
 
 class Undo:
-    """Steps, carried out in reverse order."""
+    """Clean-up steps, run in reverse order."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._steps: list[Step] = []
         self._say = say
 
     def add(self, what: str, command: str, act: Callable[[], Awaitable[object]]) -> Step:
-        """Before the thing is made: a call whose answer is lost may have made it."""
+        """Add a step. Call this before the change: it may succeed although its answer is lost."""
         self._steps.append(Step(what, command, act))
         return self._steps[-1]
 
@@ -36,9 +34,9 @@ class Undo:
         self._steps.remove(step)
 
     async def run(self) -> None:
-        """All steps, also when some fail and when it is interrupted on the way.
+        """Run all steps, even if some fail or it is interrupted.
 
-        Raises DrillError that says what is left and how to remove it.
+        Raises DrillError that names what is left and how to remove it.
         """
         work = asyncio.create_task(self._all())
         interrupt: asyncio.CancelledError | None = None
@@ -49,7 +47,7 @@ class Undo:
                 if work.cancelled():
                     raise
                 interrupt = error
-                self._say("still removing what the drill made in the cluster")
+                self._say("still cleaning up in the cluster")
             except DrillError:
                 break
         if interrupt is not None and work.exception() is None:
@@ -65,17 +63,17 @@ class Undo:
             except asyncio.CancelledError:
                 self._say("left in the cluster; " + "; ".join(s.command for s in self._steps))
                 raise
-            except Exception as error:  # whatever it is, the other steps have to be made
-                left.append(f"{step.what} is not undone, {error} Run `{step.command}`.")
+            except Exception as error:  # the other steps must run in any case
+                left.append(f"{step.what} was not cleaned up, {error} Run `{step.command}`.")
             self._steps.pop()
         if left:
             raise DrillError(" ".join(left))
 
 
-#: A namespace goes when everything in it has gone.
+#: Timeout for a namespace's removal: everything in it has to be removed first.
 NAMESPACE_SECONDS = 120.0
 MANAGER = "drill"
-#: On everything that the drill makes: the name of its release.
+#: A label on every object that the drill creates; its value is the release's name.
 LABEL = "drill/release"
 
 
@@ -92,16 +90,16 @@ class Resources:
         return f"kubectl --context {self._api.context} --namespace {self._namespace} {command}"
 
     async def apply(self, found: Manifest, release: str) -> Manifest:
-        """Server-side, as `kubectl apply --server-side --force-conflicts`; removed at the end.
+        """Create an object by server-side apply; it is removed at the end.
 
-        Raises DrillError for what was there before: it is not the drill's to change.
+        Raises DrillError if the object exists already: the drill does not change it.
         """
         name = found["metadata"]["name"]
         kind = await self._kind(found)
         plural, what = kind["name"], f"{found['kind']} {name}"
         path = f"{self._prefix(found, kind)}/{plural}/{name}"
         if await self.exists(path):
-            raise DrillError(f"{what} is there already: see `{self.kubectl(f'get {plural}')}`.")
+            raise DrillError(f"{what} already exists: see `{self.kubectl(f'get {plural}')}`.")
         found["metadata"].setdefault("labels", {})[LABEL] = release
         command = self.kubectl(f"delete {plural}/{name}")
         step = self._undo.add(what, command, lambda: self.remove(path))
@@ -110,7 +108,7 @@ class Resources:
             return await self._api.repeat("PATCH", path, query=query, body=found, content=APPLY)
         except ApiError as error:
             if not error.passing:
-                self._undo.drop(step)  # refused: there is nothing to remove
+                self._undo.drop(step)  # refused: nothing to remove
             raise
 
     async def exists(self, path: str) -> bool:
@@ -123,9 +121,9 @@ class Resources:
         return True
 
     async def remove(self, path: str, grace: float | None = None) -> None:
-        """Does not wait for what takes its time; what is gone already is well.
+        """Delete an object, without waiting for its end; it may be gone already.
 
-        ``grace`` is in whole seconds, for a pod that is not to have its own grace period.
+        ``grace`` is a pod's grace period in whole seconds, None for its own.
         """
         query = {"propagationPolicy": "Background"}
         if grace is not None:
@@ -137,13 +135,15 @@ class Resources:
                 raise
 
     async def namespace(self, release: str) -> None:
-        """Makes the namespace where there is none, and then removes it at the end."""
+        """Create the namespace if it does not exist, and remove it at the end then."""
         path = f"/api/v1/namespaces/{self._namespace}"
         try:
             if await self.exists(path):
                 return
         except ApiError as error:
-            if error.status == 403:  # not allowed to know; the next call will tell
+            if (
+                error.status == 403
+            ):  # not allowed to read it; the next call will fail if it is missing
                 return
             raise
         body: Manifest = {
@@ -167,7 +167,7 @@ class Resources:
         await self._api.repeat("PATCH", path, query=query, body=body, content=APPLY)
 
     async def _kind(self, found: Manifest) -> dict[str, Any]:
-        """What the API says of a kind."""
+        """Return the API's description of a kind."""
         version, kind = found["apiVersion"], found["kind"]
         if (version, kind) not in self._kinds:
             path = f"/apis/{version}" if "/" in version else f"/api/{version}"
@@ -178,12 +178,12 @@ class Resources:
                     raise
                 listed = []
             for each in listed:
-                if "/" not in each["name"]:  # those with a slash are parts of others
+                if "/" not in each["name"]:  # those with a slash are subresources
                     self._kinds[version, each["kind"]] = each
         if (version, kind) not in self._kinds:
             raise DrillError(
-                f"the cluster has no {kind} of {version}: install what brings it, "
-                "or leave it out by a value of the chart."
+                f"the cluster has no {kind} of {version}: install its CRD, "
+                "or disable it in the chart's values."
             )
         return self._kinds[version, kind]
 

@@ -1,8 +1,6 @@
-"""[drill.cluster.endpoints] EndpointSlices as the table that clients are served from.
+"""The watches of a release: its Deployment, pods, endpoints and events.
 
 https://kubernetes.io/docs/reference/kubernetes-api/service-resources/endpoint-slice-v1/
-
-[drill.cluster.tracker] The watches of a release: its Deployment, pods, endpoints and events.
 """
 
 import asyncio
@@ -18,7 +16,7 @@ from drill.record import Change, Endpoint, PodRecord
 
 
 def table(slices: Iterable[Manifest]) -> dict[str, Endpoint]:
-    """The pods of all slices of a Service. A pod that moves between slices may be in two."""
+    """Return the endpoints of a Service's slices by pod; a pod may be in two slices."""
     found: dict[str, Endpoint] = {}
     for each in slices:
         if each.get("addressType") != "IPv4":
@@ -26,7 +24,7 @@ def table(slices: Iterable[Manifest]) -> dict[str, Endpoint]:
         ports = each.get("ports") or [{}]
         for entry in each.get("endpoints") or []:
             target, conditions = entry.get("targetRef") or {}, entry.get("conditions") or {}
-            # Where nothing is said: ready is true, serving is as ready, terminating is false.
+            # Defaults: ready is true, serving equals ready, terminating is false.
             ready = conditions.get("ready") is not False
             serving = conditions.get("serving")
             found[target.get("name", "")] = Endpoint(
@@ -40,7 +38,7 @@ def table(slices: Iterable[Manifest]) -> dict[str, Endpoint]:
 
 
 def changes(at: float, old: dict[str, Endpoint], new: dict[str, Endpoint]) -> list[Change]:
-    """Nobody can tell when the nodes apply them: ``seen_at`` is None."""
+    """Return the changes between two tables. ``seen_at`` is None: nodes do not report it."""
     gone = [Change(at, None, pod, None) for pod in old if pod not in new]
     return gone + [Change(at, None, pod, new[pod]) for pod in new if old.get(pod) != new[pod]]
 
@@ -67,7 +65,7 @@ class Tracker:
         self._news = asyncio.Event()
 
     async def start(self, name: str, container: str, selector: str, service: str) -> None:
-        """Follows a Deployment; ``selector`` is that of its pods. Returns when all is listed."""
+        """Follow a Deployment and its pods (``selector``); return when everything is listed."""
         self.pods.container = container
         apps, core = f"/apis/apps/v1/namespaces/{self._namespace}", self._core
         discovery = f"/apis/discovery.k8s.io/v1/namespaces/{self._namespace}"
@@ -79,7 +77,9 @@ class Tracker:
             self._watch(self._see_event, f"{core}/events", field="involvedObject.kind=Pod"),
         ]
         await self.until(
-            lambda: all(listed.is_set() for listed in begun), LISTED_SECONDS, "nothing was listed"
+            lambda: all(listed.is_set() for listed in begun),
+            LISTED_SECONDS,
+            "the API server listed nothing",
         )
 
     async def stop(self) -> None:
@@ -88,7 +88,7 @@ class Tracker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def until(self, so: Callable[[], bool], seconds: float, otherwise: str) -> None:
-        """Waits for it. Raises DrillError after ``seconds``, or when a watch has failed."""
+        """Wait for a condition. Raises DrillError after ``seconds`` or if a watch fails."""
         try:
             async with asyncio.timeout(seconds):
                 while not so():
@@ -102,7 +102,7 @@ class Tracker:
             raise DrillError(text, log) from None
 
     def see_deployment(self, kind: str, found: Manifest) -> None:
-        """Never an older one than is known: an answer may overtake the watch."""
+        """Take a version of the Deployment, unless it is older: answers can overtake the watch."""
         known = self.deployment.get("metadata", {}).get("generation", 0)
         if kind != "DELETED" and found["metadata"]["generation"] >= known:
             self.deployment = found
@@ -141,7 +141,7 @@ class Tracker:
         return listed
 
     def _follow(self, record: PodRecord) -> None:
-        """Its log, until the pod is gone and the log at its end."""
+        """Copy the pod's log until the pod is gone and the log is complete."""
         name, container = record.name, self.pods.container
 
         async def copy() -> None:

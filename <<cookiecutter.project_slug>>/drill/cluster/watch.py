@@ -1,8 +1,6 @@
-"""[drill.cluster.watch] List and watch: every object that matches, and every change of them, for ever.
+"""Following a cluster: list and watch of objects, and the log of a container.
 
 https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
-
-[drill.cluster.logs] A container's log, line by line, over cut connections and restarts, each line once.
 """
 
 import asyncio
@@ -15,7 +13,7 @@ from typing import Literal
 from drill.chart import Manifest
 from drill.cluster.api import PATIENCE_SECONDS, Api, ApiError
 
-#: The server ends a watch after this; a client that hears nothing for longer lost the connection.
+#: The server ends a watch after this; a longer silence means that the connection is lost.
 WATCH_SECONDS = 60
 SILENCE_SECONDS = WATCH_SECONDS + 15.0
 PAUSE_SECONDS = 0.2
@@ -24,10 +22,11 @@ Kind = Literal["ADDED", "MODIFIED", "DELETED", "LISTED"]
 
 
 async def changes(api: Api, path: str, **query: str) -> AsyncIterator[tuple[Kind, Manifest]]:
-    """What there is, then ("LISTED", {}), then each change; listed again where versions expired.
+    """Yield existing objects, then ("LISTED", {}), then each change, forever.
 
-    After such a second list only what differs is told, deletions too. Raises
-    ApiError when the server refuses, or is out of reach for too long.
+    Where versions have expired it lists again and yields only the differences,
+    deletions included. Raises ApiError when the server refuses, or is unreachable
+    for too long.
     """
     known: dict[str, Manifest] = {}
     while True:
@@ -46,7 +45,7 @@ async def changes(api: Api, path: str, **query: str) -> AsyncIterator[tuple[Kind
 
 
 def differences(known: dict[str, Manifest], listed: list[Manifest]) -> list[tuple[Kind, Manifest]]:
-    """Brings ``known`` up to ``listed``; returns the changes that no watch has told."""
+    """Update ``known`` to ``listed``; return the changes that the watch missed."""
     now = {found["metadata"]["uid"]: found for found in listed}
     told: list[tuple[Kind, Manifest]] = [
         ("DELETED", found) for uid, found in known.items() if uid not in now
@@ -64,7 +63,7 @@ def differences(known: dict[str, Manifest], listed: list[Manifest]) -> list[tupl
 async def watch(
     api: Api, path: str, since: str, query: dict[str, str]
 ) -> AsyncIterator[tuple[Kind, Manifest]]:
-    """The changes since a version; ends when the server no longer has that version."""
+    """Yield changes since a version; ends when that version has expired."""
     loop = asyncio.get_running_loop()
     heard = loop.time()
     while True:
@@ -80,7 +79,7 @@ async def watch(
                 async for line in lines:
                     heard = loop.time()
                     event = json.loads(line)
-                    if event["type"] == "ERROR":  # 410 in most cases; a new list is right for all
+                    if event["type"] == "ERROR":  # mostly 410; a new list is right for all
                         return
                     since = version(event["object"])
                     if event["type"] != "BOOKMARK":
@@ -103,16 +102,17 @@ def version(found: Manifest) -> str:
 async def follow(
     api: Api, path: str, container: str, over: Callable[[], bool]
 ) -> AsyncIterator[str]:
-    """The log at ``path``, until the pod is gone or ``over`` says that nothing more is written.
+    """Yield each line of a log once, across lost connections and restarts.
 
-    The server takes up at whole seconds only, so that lines come again. Each
-    has its time, to the nanosecond: those before the last one are dropped,
-    and as many of the very same time as have been told.
+    Ends when the pod is gone, or at the log's end once ``over`` returns true. The
+    server resumes at whole seconds only, so lines repeat. Lines before the last
+    timestamp (in nanoseconds) are skipped, and as many with that same timestamp as
+    were yielded before.
     """
     loop = asyncio.get_running_loop()
     last, told, since, heard = "", 0, "", loop.time()
     while True:
-        # Asked before the log is read: what is written before a container's end is in it.
+        # Called before reading, so that everything written before the container's end is read.
         final = over()
         known, again, opened = last, told, loop.time()
         query = {"container": container, "follow": "true", "timestamps": "true"}
@@ -126,7 +126,7 @@ async def follow(
                     if at < known or (at == known and again > 0):
                         again -= at == known
                         continue
-                    known = ""  # caught up; from here a line may be late, none comes again
+                    known = ""  # caught up: from here lines may be out of order but do not repeat
                     if at > last:
                         last, told, since = at, 0, time
                     told += at == last
@@ -135,18 +135,20 @@ async def follow(
         except ApiError as error:
             if error.status == 404:
                 return
-            # 400: no container yet, or none any more; it may be started again.
+            # 400: no container yet, or no longer; it may be restarted.
             if error.status != 400 and (
                 not error.passing or loop.time() - heard > PATIENCE_SECONDS
             ):
                 raise
         if final:
             return
-        if loop.time() - opened < PAUSE_SECONDS:  # else at once: its last words may be missing
+        if (
+            loop.time() - opened < PAUSE_SECONDS
+        ):  # else read again at once: its last lines may be missing
             await asyncio.sleep(PAUSE_SECONDS)
 
 
 def sortable(time: str) -> str:
-    """RFC 3339 with its fraction at full length: writers leave zeros at the end out."""
+    """Pad the fraction of an RFC 3339 time, which may omit trailing zeros."""
     fraction = re.match(r"\.(\d+)", time[19:])
     return f"{time[:19]}.{fraction[1] if fraction else '':0<9}"

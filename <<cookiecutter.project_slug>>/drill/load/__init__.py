@@ -1,1 +1,1 @@
-"""The clients: what they send, what they get, what they lose."""
+"""The load: clients that send requests and hold streams, and record what is lost."""

@@ -1,10 +1,10 @@
-"""``python -m drill.load FILE``: the load as a program, for where the drill itself cannot be.
+"""``python -m drill.load FILE``: the load as a program, for a Job in a cluster.
 
-Needs the standard library and `websockets` alone. The file has the options of
-``Options`` as JSON. What comes of every request goes to standard output, with
-times in seconds since 1970. Lines are written twice a second, for the API server
-passes each one on to the drill. SIGTERM ends it; what is in flight then still
-gets its answer.
+It needs only the standard library and `websockets`. FILE has the fields of
+``Options`` as JSON. The outcome of every request goes to standard output, with
+times in seconds since 1970. Output is written twice a second because the API
+server forwards every line to the drill. SIGTERM ends the load; requests in
+flight still get their answer.
 """
 
 import asyncio
@@ -25,18 +25,18 @@ from drill.load.streams import stream_clients
 from drill.load.traffic import Load, Traffic
 from drill.record import Endpoint
 
-#: How long it stays after its last line, so that whoever follows the log has read that.
+#: Time to stay alive after the last line, so that a reader of the log receives it.
 LINGER_SECONDS = 2.0
 FLUSH_SECONDS = 0.5
-#: Within these the address must lead to a pod: a node may hear late of a new release's endpoints.
+#: Time until the address must lead to a pod: a node may see a new release's endpoints late.
 REACHABLE_SECONDS = 60.0
-#: Of one line: container runtimes split lines of more than 16 KiB.
+#: Maximum of one line: container runtimes split lines of more than 16 KiB.
 LINE_OCTETS = 12_000
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to call and how often. ``host`` is an address, behind which others pick the pod."""
+    """What to call and how often. ``host`` is a Service's address: kube-proxy picks the pod."""
 
     host: str
     port: int
@@ -47,7 +47,7 @@ class Options:
     patience: float = REACHABLE_SECONDS
 
     def dump(self) -> str:
-        """As JSON. The routes are as in ``drill.toml``."""
+        """Return JSON. The routes have the form of ``drill.toml``."""
         calls = {key: asdict(call) for key in KINDS if (call := getattr(self.routes, key))}
         shares = {kind.name.lower(): self.routes.shares.get(kind, 0) for kind in SHARES}
         return json.dumps({**vars(self), "routes": {**calls, "shares": shares}})
@@ -59,7 +59,7 @@ class Options:
 
 
 class Report:
-    """Numbered lines of entries, so that a reader can tell which it has had."""
+    """Writes entries as numbered lines, so that a reader can skip those it already has."""
 
     def __init__(self, out: TextIO, clock: Callable[[], float]) -> None:
         self._out = out
@@ -69,7 +69,7 @@ class Report:
         self._octets = 0
 
     def entry(self, what: str, **fields: Any) -> None:
-        """Goes out with the next line; at once when the line is full."""
+        """Add an entry to the next line; write the line when it is full."""
         text = json.dumps({"at": self._clock(), "what": what, **fields})
         self._entries.append(text)
         self._octets += len(text)
@@ -77,7 +77,7 @@ class Report:
             self.flush()
 
     def line(self, what: str, **fields: Any) -> None:
-        """What is not to be waited for: the begin and the end."""
+        """Write an entry immediately."""
         self.entry(what, **fields)
         self.flush()
 
@@ -98,7 +98,7 @@ class Report:
 
 
 class ReportedLedger(Ledger):
-    """A ledger that is kept elsewhere."""
+    """A ledger that reports its entries instead of keeping them."""
 
     def __init__(self, report: Report, clock: Callable[[], float]) -> None:
         super().__init__(clock)
@@ -116,7 +116,7 @@ class ReportedLedger(Ledger):
 
 
 async def reachable(host: str, port: int, patience: float) -> None:
-    """Return once somebody answers there, or after ``patience`` seconds."""
+    """Wait until the address accepts a connection, for at most ``patience`` seconds."""
     with suppress(TimeoutError):
         async with asyncio.timeout(patience):
             while True:
@@ -155,7 +155,7 @@ async def run(options: Options, report: Report, clock: Callable[[], float]) -> N
 
 
 def main(path: str) -> int:
-    zero = time.time() - time.monotonic()  # a step of the wall clock must not bend a latency
+    zero = time.time() - time.monotonic()  # a step of the wall clock must not change latencies
 
     def clock() -> float:
         return zero + time.monotonic()

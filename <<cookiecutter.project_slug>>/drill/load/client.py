@@ -1,7 +1,7 @@
-"""HTTP/1.1, small enough to tell how a request failed.
+"""A minimal HTTP/1.1 client that reports how a request failed.
 
-A client library would retry, pool and rename errors; the drill needs none of
-it. A connection here is one socket that the caller opens, keeps and closes.
+A client library would retry, pool connections and hide the reason of errors. A
+connection here is one socket that the caller opens, keeps and closes.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ CLOSE: Mapping[str, str] = {"Connection": "close"}
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Status line and headers of an answer; header names in lower case."""
+    """Status and headers of a response; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -39,7 +39,7 @@ class Head:
 
     @property
     def length(self) -> int | None:
-        """Octets of the body; -1 when chunked, None when only the close ends it."""
+        """Bytes of the body; -1 when chunked, None when the close ends it."""
         if self.chunked:
             return -1
         if self.status in (204, 304):
@@ -50,7 +50,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A body that is sent part by part, ``size`` octets in all."""
+    """A request body that is sent in parts, ``size`` bytes in total."""
 
     size: int
     parts: AsyncIterable[bytes]
@@ -66,10 +66,10 @@ class Answer:
 
 
 class Connection:
-    """One connection, one request at a time; every failure is a ``Lost``.
+    """A connection that carries one request at a time; failures raise ``Lost``.
 
-    Errors that are the machine's (no free port, too many open files) stay
-    ``OSError``: they say nothing about the service.
+    Errors of this machine (no free port, too many open files) stay ``OSError``:
+    they say nothing about the service.
     """
 
     def __init__(self, sock: socket.socket, host: str, patience: float) -> None:
@@ -89,7 +89,7 @@ class Connection:
         within: float = CONNECT_SECONDS,
         patience: float = ANSWER_SECONDS,
     ) -> "Connection":
-        """Connects; ``patience`` is how long to wait for each piece of an answer."""
+        """Connect; ``patience`` is the timeout for each part of a response, in seconds."""
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
@@ -106,7 +106,7 @@ class Connection:
         self._sock.close()
 
     def stale(self) -> bool:
-        """Whether the peer closed, or wrote unasked, since the last answer."""
+        """Return whether the peer has closed, or written, since the last response."""
         try:
             self._sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -122,7 +122,7 @@ class Connection:
         body: bytes | Body = b"",
         headers: Mapping[str, str] = NONE,
     ) -> Answer:
-        """Sends a request and reads its whole answer."""
+        """Send a request and read the whole response."""
         head = await self.start(method, target, body, headers)
         return Answer(head, b"".join([part async for part in self.parts(head)]))
 
@@ -133,7 +133,7 @@ class Connection:
         body: bytes | Body = b"",
         headers: Mapping[str, str] = NONE,
     ) -> Head:
-        """Sends a request and reads the head of its answer."""
+        """Send a request and read the head of the response."""
         lines = [f"{method} {target} HTTP/1.1", f"Host: {self._host}"]
         if method != "GET":
             size = len(body) if isinstance(body, bytes) else body.size
@@ -148,13 +148,13 @@ class Connection:
         else:
             await self._send(request)
             async for part in body.parts:
-                if self.stale():  # the answer is there already: the server wants no more
+                if self.stale():  # the response is here already: the server reads no more
                     break
                 await self._send(part)
         return await self._head()
 
     async def parts(self, head: Head) -> AsyncIterator[bytes]:
-        """The body as it arrives; ends only where HTTP says that it ends."""
+        """Yield the body as it arrives, up to its end according to HTTP."""
         if head.chunked:
             while size := _chunk_size(await self._until(b"\r\n")):
                 yield await self._exactly(size)
@@ -201,7 +201,7 @@ class Connection:
             raise Lost(Reason.TRUNCATED if self._answering else Reason.CLOSED, self._where)
 
     async def _receive(self) -> bool:
-        """Adds to the buffer what has arrived; False when the peer has ended."""
+        """Read into the buffer; return False at the end of the stream."""
         with _failures(self._where, Reason.TRUNCATED if self._answering else Reason.RESET):
             async with asyncio.timeout(self._patience):
                 data = await asyncio.get_running_loop().sock_recv(self._sock, 65536)
@@ -236,7 +236,7 @@ def _chunk_size(line: bytes) -> int:
 
 @contextmanager
 def _failures(where: str, reset: Reason = Reason.RESET) -> Iterator[None]:
-    """Names the errors of a socket that are the peer's doing."""
+    """Translate socket errors that the peer caused into ``Lost``."""
     try:
         yield
     except TimeoutError as error:

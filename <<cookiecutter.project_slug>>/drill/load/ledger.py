@@ -1,6 +1,4 @@
-"""[drill.load.loss] How a request, a stream or a job is lost.
-[drill.load.ledger] What came of every request.
-"""
+"""The outcome of every request, and the ways to lose one."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -9,7 +7,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """How a request is lost."""
+    """How a request, a stream or a job is lost."""
 
     NO_ENDPOINT = "no endpoint"
     REFUSED = "refused"
@@ -24,7 +22,7 @@ class Reason(StrEnum):
 
 
 class Lost(Exception):  # noqa: N818
-    """A request, or a stream, did not get its answer."""
+    """A request or stream did not get its answer."""
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
         super().__init__(f"{reason} {detail}".strip())
@@ -33,7 +31,7 @@ class Lost(Exception):  # noqa: N818
 
 
 class Kind(StrEnum):
-    """The ways in which clients use a service."""
+    """The kinds of requests and streams."""
 
     NEW = "new connections"
     KEPT = "kept connections"
@@ -51,10 +49,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One request from when it was due, or one stream from when it was opened.
+    """One request from the time it was due, or one stream from its opening.
 
-    Counting from when it was due keeps a stalled service from hiding the
-    requests that it kept waiting.
+    Latency counts from the due time, so that a stalled service cannot hide the
+    requests it delayed (coordinated omission).
     """
 
     kind: Kind
@@ -70,7 +68,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job that a pod accepted and must therefore do."""
+    """A job that a pod has accepted and must complete."""
 
     id: str
     pod: str
@@ -78,7 +76,7 @@ class Job:
 
 
 class Ledger:
-    """Every request and stream with its outcome, and every job that was accepted."""
+    """Every request and stream with its outcome, and every accepted job."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.samples: list[Sample] = []

@@ -1,4 +1,4 @@
-"""What the clients call: ``drill.toml``, and without it the routes of ``app/api/examples.py``."""
+"""The routes that the load calls: ``drill.toml``, or those of ``app/api/examples.py``."""
 
 import tomllib
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any, Self
 from drill.errors import DrillError
 from drill.load.ledger import Kind
 
-#: Of 20 requests, how many are of each kind, where drill.toml does not say.
+#: How many of 20 requests are of each kind, by default.
 SHARES: Mapping[Kind, int] = {
     Kind.NEW: 10,
     Kind.KEPT: 4,
@@ -22,7 +22,7 @@ SHARES: Mapping[Kind, int] = {
 
 @dataclass(frozen=True)
 class Call:
-    """One request. A ``path`` may have a query."""
+    """A request. ``path`` may have a query."""
 
     path: str
     method: str = "GET"
@@ -32,7 +32,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Upload(Call):
-    """A request whose body is padded with white space to ``octets`` and sent over ``seconds``."""
+    """A request with a body padded by white space to ``octets`` and sent over ``seconds``."""
 
     octets: int = 65_536
     seconds: float = 0.6
@@ -40,10 +40,10 @@ class Upload(Call):
 
 @dataclass(frozen=True)
 class Job(Call):
-    """A request for work that goes on after its answer.
+    """A request for work that continues after the response.
 
-    The answer is JSON and has the job's id in field ``id``; when the work is
-    done the service logs the event ``done`` with that id in its field ``done_id``.
+    The response is JSON with the job's id in field ``id``. When the work is done,
+    the service logs the event ``done`` with the id in field ``done_id``.
     """
 
     id: str = "id"
@@ -53,7 +53,7 @@ class Job(Call):
 
 @dataclass(frozen=True)
 class Routes:
-    """What there is to call, and how often. A kind without a route is not sent."""
+    """The routes and how often they are called. A kind without a route is not sent."""
 
     plain: Call | None = Call("/hello")
     slow: Call | None = Call("/slow?seconds=1.5")
@@ -61,12 +61,12 @@ class Routes:
     job: Job | None = Job("/jobs", "POST", '{"seconds": 0.5, "note": "drill"}')
     events: Call | None = Call("/events")
     echo: Call | None = Call("/echo")
-    #: Of 20 requests, how many are of each kind.
+    #: The weight of each kind of request.
     shares: Mapping[Kind, int] = field(default_factory=lambda: dict(SHARES))
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Raises DrillError for what is not there, not TOML or not known."""
+        """Raises DrillError if the file is missing, is not TOML or has unknown names."""
         try:
             document = tomllib.loads(path.read_text("utf-8"))
         except (OSError, ValueError) as error:
@@ -79,7 +79,7 @@ class Routes:
         shares = _shares(tables.pop("shares", {}), name)
         if unknown := sorted(set(tables) - set(KINDS)):
             raise DrillError(
-                f"{name} has [{unknown[0]}]: it can have {', '.join(KINDS)} and shares."
+                f"{name}: unknown table [{unknown[0]}]; known are {', '.join(KINDS)} and shares."
             )
         calls = {
             key: _call(kind, tables[key], key, name) for key, kind in KINDS.items() if key in tables
@@ -88,7 +88,7 @@ class Routes:
         return cls(**routes, shares=shares)
 
     def sent(self) -> dict[Kind, int]:
-        """The shares of the kinds of requests that have a route."""
+        """Return the shares of the kinds that have a route."""
         routes = {
             Kind.NEW: self.plain,
             Kind.KEPT: self.plain,
@@ -117,14 +117,16 @@ def _call(kind: type[Call], table: Any, key: str, name: str) -> Call:
     }
     for option, value in dict(table).items():
         if option not in known:
-            raise DrillError(f"{name}: [{key}] has {option!r}: it can have {', '.join(known)}.")
+            raise DrillError(
+                f"{name}: [{key}] has unknown {option!r}; known are {', '.join(known)}."
+            )
         wanted = (int, float) if known[option] is float else known[option]
         if not isinstance(value, wanted) or isinstance(value, bool):
             raise DrillError(
-                f"{name}: {key}.{option} is {value!r}: {known[option].__name__} wanted."
+                f"{name}: {key}.{option} is {value!r}: it must be {known[option].__name__}."
             )
     if not str(table.get("path", "")).startswith("/"):
-        raise DrillError(f"{name}: {key}.path is {table.get('path')!r}: a path begins with '/'.")
+        raise DrillError(f"{name}: {key}.path is {table.get('path')!r}: it must begin with '/'.")
     return kind(**table)
 
 
@@ -134,9 +136,9 @@ def _shares(table: Mapping[str, Any], name: str) -> dict[Kind, int]:
     for key, share in table.items():
         if key not in by_name or type(share) is not int or not 0 <= share <= 100:
             raise DrillError(
-                f"{name}: shares.{key} is {share!r}: 0 to 100 for one of {', '.join(by_name)}."
+                f"{name}: shares.{key} is {share!r}: use 0 to 100 for one of {', '.join(by_name)}."
             )
         shares[by_name[key]] = share
     if not any(shares.values()):
-        raise DrillError(f"{name}: all shares are 0: nothing would be sent.")
+        raise DrillError(f"{name}: all shares are 0, so nothing would be sent.")
     return shares

@@ -1,8 +1,8 @@
-"""The clients that hold a stream open: SSE and WebSocket.
+"""The clients of streams: server-sent events and WebSockets.
 
-A stream may end at any time, but it must say so: SSE by the chunk that ends
-its body, a WebSocket by a close frame. A client that was told reconnects at
-once; one that was cut off has lost something.
+A stream may end at any time, but properly: SSE by the final chunk of its body,
+a WebSocket by a close frame. The client then reconnects at once. A stream that
+is cut off counts as lost.
 """
 
 import asyncio
@@ -17,16 +17,16 @@ from drill.load.traffic import Traffic
 from drill.record import Endpoint
 
 PROPER_CLOSES = (1000, 1012)
-#: How long a stream may say nothing: longer than the example's event every second and a loop
-#: that is blocked for four take together.
+#: Timeout of a silent stream: longer than the example's interval of one second plus a loop
+#: that is blocked for four seconds.
 SILENCE_SECONDS = 8.0
 ECHO_SECONDS = 0.5
-#: Between a loss and the next attempt, so that one dead pod is not a thousand losses.
+#: Pause between a loss and the next attempt, so that one dead pod is not a thousand losses.
 PAUSE_SECONDS = 0.5
 
 
 class StreamClient:
-    """Keeps one stream open for as long as it runs, on one pod after the other."""
+    """Keeps one stream open, on one pod after another."""
 
     kind: Kind
 
@@ -52,7 +52,7 @@ class StreamClient:
                 ledger.served(self.kind, pod, began)
 
     async def _follow(self, endpoint: Endpoint) -> None:
-        """Returns at the stream's proper end and raises ``Lost`` at any other."""
+        """Return at the stream's proper end; raise ``Lost`` at any other."""
         raise NotImplementedError
 
 
@@ -111,7 +111,7 @@ class EchoClient(StreamClient):
             raise Lost(Reason.RESET, "in the handshake") from error
 
     async def _converse(self, socket: ClientConnection) -> None:
-        """Says something now and then; ends by the ``ConnectionClosed`` of the other side."""
+        """Send a message every half second; ends with ``ConnectionClosed``."""
         sent = 0
         while True:
             sent += 1
@@ -129,6 +129,6 @@ class EchoClient(StreamClient):
 
 
 def stream_clients(traffic: Traffic, each: int) -> list[StreamClient]:
-    """``each`` clients of every kind of stream that has a route."""
+    """Return ``each`` clients of every kind of stream that has a route."""
     kinds = ((EventsClient, traffic.routes.events), (EchoClient, traffic.routes.echo))
     return [client(traffic, call) for client, call in kinds if call for _ in range(each)]

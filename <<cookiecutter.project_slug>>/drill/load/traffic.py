@@ -1,9 +1,7 @@
-"""[drill.load.traffic] What all clients share, and the client that keeps its connection.
-[drill.load.requests] The clients: an open loop of requests, each kind in its share.
+"""The load of requests, each kind in its share.
 
-Open loop: a request is due when the rate says so, whether or not earlier ones
-have been answered, as it is with users who do not know of each other.
-
+It is an open loop: requests are due at a fixed rate, whether or not earlier
+ones have been answered, as with independent users.
 """
 
 import asyncio
@@ -22,10 +20,10 @@ from drill.record import Endpoint
 class Traffic:
     """What all clients share."""
 
-    #: An endpoint for a new connection; raises ``Lost`` where there is none.
+    #: Picks an endpoint for a new connection; raises ``Lost`` if there is none.
     pick: Callable[[], Endpoint]
     ledger: Ledger
-    #: Seconds, of the same zero as the rehearsal's.
+    #: Seconds on the rehearsal's clock.
     clock: Callable[[], float]
     routes: Routes
 
@@ -35,15 +33,15 @@ class Traffic:
         if status >= 400:
             raise DrillError(
                 f"{call.method} {call.path} answered {status}: "
-                "name a route in drill.toml that the service has."
+                "name an existing route in drill.toml."
             )
 
 
 class KeptClient:
-    """A client that keeps its connection and so stays with one pod, as conntrack pins it.
+    """A client that keeps its connection and so stays with one pod.
 
-    With ``checks`` it looks at the socket before each reuse and reopens what
-    the server closed. Without, it finds out by losing the request.
+    With ``checks`` it tests the socket before each reuse and reconnects if the
+    server has closed it. Without, it finds out by losing the request.
     """
 
     def __init__(self, traffic: Traffic, *, checks: bool) -> None:
@@ -82,17 +80,17 @@ class KeptClient:
 
 #: Requests a second of one kept connection.
 #:
-#: A connection that stays idle for longer than the service waits for quiet cannot
-#: be told to close: HTTP/1.1 has no words for it between two answers. Clients
-#: that reuse such a connection unchecked lose requests to any server.
+#: HTTP/1.1 cannot tell a client to close a connection that stays idle for longer
+#: than the service waits for quiet. Clients that reuse such a connection without
+#: a check lose requests with any server.
 KEPT_RATE = 3.0
 
 
 class Load:
-    """Requests at ``rate`` a second until stopped, each on its own task."""
+    """Sends ``rate`` requests a second, each in a task of its own."""
 
     def __init__(self, traffic: Traffic, rate: float, tasks: asyncio.TaskGroup) -> None:
-        #: How far the drill itself ever fell behind its own schedule.
+        #: How far the load fell behind its schedule, at most, in seconds.
         self.late = 0.0
         self._traffic = traffic
         self._rate = rate
@@ -107,7 +105,7 @@ class Load:
         self._turns = {kind: itertools.cycle(clients) for kind, clients in self._kept.items()}
 
     async def run(self) -> None:
-        """Sends until cancelled; what is in flight then goes on, see ``finish``."""
+        """Send until cancelled; requests in flight continue, see ``finish``."""
         if not self._shares:
             return
         kinds = itertools.cycle(interleave(self._shares))
@@ -122,7 +120,7 @@ class Load:
             task.add_done_callback(self._flying.discard)
 
     async def finish(self) -> None:
-        """Waits for what is in flight, then closes the kept connections."""
+        """Wait for requests in flight, then close the kept connections."""
         if self._flying:
             await asyncio.wait(self._flying)
         for client in itertools.chain(*self._kept.values()):
@@ -188,7 +186,7 @@ class Load:
 
 @dataclass
 class Sent:
-    """A request under way; ``pod`` is known once it has picked one."""
+    """A request in flight; ``pod`` is set once an endpoint is picked."""
 
     kind: Kind
     due: float
@@ -196,8 +194,8 @@ class Sent:
 
 
 def trickled(upload: Upload, parts: int = 8) -> Body:
-    """Its body in ``parts``, each after a pause."""
-    body = upload.body.encode().ljust(upload.octets)  # white space, so that it is valid anywhere
+    """Return a body that is sent in ``parts``, with a pause after each."""
+    body = upload.body.encode().ljust(upload.octets)  # trailing white space is valid JSON
     size = -(-len(body) // parts)
 
     async def send() -> AsyncIterator[bytes]:
@@ -209,7 +207,7 @@ def trickled(upload: Upload, parts: int = 8) -> Body:
 
 
 def interleave(shares: Mapping[Kind, int]) -> list[Kind]:
-    """Each kind as often as its share, spread as nginx spreads weighted servers."""
+    """Return each kind as often as its share, spread evenly (smooth weighted round-robin)."""
     total = sum(shares.values())
     credit = dict.fromkeys(shares, 0)
     turns: list[Kind] = []

@@ -1,1 +1,1 @@
-"""A cluster of local processes: nothing to install, no root."""
+"""The local backend: a cluster of processes on this machine."""

@@ -1,8 +1,8 @@
-"""The API server's EndpointSlices, list and watch, for what runs in the pods.
+"""The API server for pods: list and watch of EndpointSlices.
 
-https://kubernetes.io/docs/reference/using-api/api-concepts/ says how: a list
-has a version, a watch goes on from one, bookmarks carry it forward, and a
-version that has been forgotten is answered by 410.
+https://kubernetes.io/docs/reference/using-api/api-concepts/: a list has a
+version, a watch continues from one, bookmarks advance it, and an expired version
+is answered with 410.
 """
 
 import asyncio
@@ -27,15 +27,12 @@ from drill.record import Endpoint
 
 RESOURCE = "endpointslices"
 BOOKMARK_SECONDS = 1.0
-#: A watch of the real one ends after 30 to 60 minutes when the client does not say.
+#: The real server ends a watch after 30 to 60 minutes by default.
 WATCH_SECONDS = 1800.0
 
 
 class SliceApi:
-    """Serves one slice for each Service, over HTTP without TLS, on a port of its own.
-
-    Tell it of every change of an endpoint by ``publish``.
-    """
+    """Serves one slice for each Service over plain HTTP. ``publish`` changes an endpoint."""
 
     def __init__(
         self, services: Sequence[Service], host: str = "127.0.0.1", fault: ApiFault = ApiFault.NONE
@@ -57,7 +54,7 @@ class SliceApi:
 
     @property
     def variables(self) -> dict[str, str]:
-        """Where pods find it, by the names that the kubelet gives."""
+        """The variables by which pods find it, as the kubelet names them."""
         host, _, port = self.url.removeprefix("http://").rpartition(":")
         return {
             "KUBERNETES_SERVICE_HOST": host,
@@ -72,7 +69,7 @@ class SliceApi:
         await asyncio.gather(*self._watches, return_exceptions=True)
 
     def publish(self, pod: str, endpoint: Endpoint | None, node: str = "") -> None:
-        """The endpoint's new conditions, or None when it is no more."""
+        """Set the endpoint's conditions; None removes it."""
         if endpoint is None:
             self._endpoints.pop(pod, None)
         elif self._fault is ApiFault.LIES:
@@ -121,7 +118,7 @@ class SliceApi:
         return None
 
     def _selected(self, path: str, selector: str) -> list[Service] | None:
-        """The Services asked for; None for what is not served."""
+        """Return the requested Services; None for an unknown path."""
         for namespace in {service.namespace for service in self._services}:
             if path == f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/{RESOURCE}":
                 names = names_in(selector)
@@ -132,7 +129,7 @@ class SliceApi:
     async def _watch(
         self, services: Sequence[Service], query: Mapping[str, str]
     ) -> AsyncIterator[Json]:
-        """Events after the version asked for, until its time is over."""
+        """Yield events after the requested version, until the watch times out."""
         seen = int(query.get("resourceVersion") or 0)
         if self._fault is ApiFault.FORGETS:
             yield {"type": "ERROR", "object": status(410, "Expired")}

@@ -1,8 +1,4 @@
-"""[drill.local.one_error] The errors of tasks that run side by side, as one.
-[drill.local.clients] The load on a local cluster: clients in this process, that pick endpoints as kube-proxy does.
-[drill.local.cluster] A release in a cluster of processes: what the API server would be asked for.
-[drill.local.backend] The backend ``local``: a cluster of processes on this machine.
-"""
+"""The local backend: a release in a cluster of processes on this machine."""
 
 import asyncio
 import atexit
@@ -35,7 +31,7 @@ from drill.record import Change, Endpoint, PodRecord, Timeline
 
 @contextmanager
 def one_error() -> Iterator[None]:
-    """Of a group of errors only one goes on: that which says what is wrong with the drill."""
+    """Replace a group of errors by one of them, preferably a DrillError."""
     try:
         yield
     except ExceptionGroup as group:
@@ -52,7 +48,7 @@ def leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
 
 
 class Clients:
-    """All clients of a rehearsal, from ``start`` to ``stop``."""
+    """The load, in this process; clients pick endpoints as kube-proxy does."""
 
     def __init__(
         self, plan: Plan, table: EndpointTable, timeline: Timeline, tasks: asyncio.TaskGroup
@@ -70,7 +66,7 @@ class Clients:
         self._running = [self._tasks.create_task(run) for run in runs]
 
     async def stop(self) -> LoadResult:
-        """Returns when what was under way has its answer."""
+        """Stop sending; wait for requests in flight."""
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -84,7 +80,7 @@ class Clients:
         return random.choice(endpoints)
 
 
-#: A release whose pods are not ready by then is not going to be.
+#: Timeout until a release's pods are ready.
 INSTALL_SECONDS = 60.0
 
 
@@ -112,7 +108,7 @@ class LocalCluster:
         self._budget = Budget.read(installed.release.all("PodDisruptionBudget"))
         async with AsyncExitStack() as stack:
             stack.enter_context(one_error())
-            # Short, for the paths of sockets have to be.
+            # A short path: those of Unix sockets are limited.
             self._volumes = Path(tempfile.mkdtemp(prefix="pods-"))
             stack.callback(shutil.rmtree, self._volumes, ignore_errors=True)
             self._processes = await stack.enter_async_context(Processes())
@@ -134,7 +130,7 @@ class LocalCluster:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        async with self._stack:  # kills what is left
+        async with self._stack:  # kills remaining processes
             if error is not None:
                 raise error
             self._deployment.end()
@@ -154,7 +150,7 @@ class LocalCluster:
 
     async def rolled_out(self) -> None:
         if not await self._deployment.rolled_out():
-            raise self._complaint("the rollout made no progress in time")
+            raise self._complaint("the rollout made no progress within its deadline")
 
     def is_rolled_out(self) -> bool:
         return self._deployment.complete
@@ -180,7 +176,7 @@ class LocalCluster:
         await asyncio.gather(*[evict(pod, allowed) for pod in pods])
 
     async def get(self, pod: PodRecord, target: str) -> int:
-        """The status, or 0 where there was no answer."""
+        """Return the status, 0 if there was no answer."""
         port = self.table.current[pod.name].port
         try:
             connection = await Connection.open(pod.address, port)
@@ -194,7 +190,7 @@ class LocalCluster:
     async def settled(self) -> None:
         within = self.workload.template.grace + self.workload.progress_deadline
         if not await self._deployment.until(lambda: self._deployment.settled, within):
-            raise self._complaint(f"pods still start or stop after {within:g} s")
+            raise self._complaint(f"pods are still starting or stopping after {within:g} s")
         await self._clients_know()
 
     async def start_load(self) -> None:
@@ -209,7 +205,7 @@ class LocalCluster:
         return await asyncio.to_thread(self._manifests.render, place or self._place, patches)
 
     async def _installed(self) -> None:
-        """Returns when all pods are available; one that exits before has failed."""
+        """Wait until all pods are available; a pod that exits before has failed."""
 
         def decided() -> bool:
             pods = self._deployment.pods
@@ -224,7 +220,7 @@ class LocalCluster:
         await asyncio.sleep(self.table.settled_at - self.timeline.now())
 
     def _create(self, replica_set: ReplicaSet) -> Pod:
-        """A pod with a name, a node and a place, on its way to be started."""
+        """Create a pod with a name, a node and a place, and start it."""
         name, place = replica_set.next_name, next(self._places)
         there = [(p.record.node, p.record.revision) for p in self._deployment.pods if p.active]
         node = self._nodes.choose(replica_set.revision, there)
@@ -251,7 +247,7 @@ class LocalCluster:
         return next(pod for pod in self._deployment.pods if pod.record is record)
 
     def _complaint(self, what: str) -> DrillError:
-        """Why a pod is not ready, with its log; ``what`` when it is not a pod's fault."""
+        """Return why a pod is not ready, with its log, or ``what`` if all are."""
         pods = [pod for pod in self._deployment.pods if pod.active and pod.ready_since is None]
         if not pods:
             return DrillError(f"{what}.")
@@ -260,9 +256,9 @@ class LocalCluster:
 
 
 class LocalBackend:
-    """Logs go to a numbered folder for each rehearsal, under ``folder``.
+    """Writes logs to a numbered folder for each rehearsal, under ``folder``.
 
-    Without one they are kept until the drill ends. ``echo`` gets what happens.
+    Without ``folder`` they are kept until the drill ends. ``echo`` receives events.
     """
 
     name = "local"

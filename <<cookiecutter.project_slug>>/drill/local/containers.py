@@ -1,11 +1,4 @@
-"""[drill.chart.environment] A container's environment, put together as the kubelet does.
-
-ConfigMaps of ``envFrom`` first, in their order, then ``env``, whose values may
-refer to what was defined before them by ``$(NAME)``.
-
-[drill.local.manifests] The chart as it is rendered for one pod.
-[drill.local.containers] A container: a process with the environment, the volumes and the address of its pod.
-"""
+"""Containers: processes with the environment, the volumes and the address of a pod."""
 
 import copy
 import os
@@ -24,13 +17,14 @@ from drill.plan import Plan
 from drill.record import PodRecord
 
 
-
 def environment(
     container: Manifest, objects: Sequence[Manifest], fields: Mapping[str, str]
 ) -> dict[str, str]:
-    """``objects`` are the release's; ``fields`` is the Downward API by field path.
+    """Return a container's environment, put together as the kubelet does.
 
-    Raises DrillError for what only a cluster has.
+    ConfigMaps of ``envFrom`` come first, then ``env``, whose values may refer to
+    earlier ones by ``$(NAME)``. ``objects`` are the release's; ``fields`` is the
+    Downward API by field path. Raises DrillError for what only a cluster has.
     """
     together: dict[str, str] = {}
     for source in container.get("envFrom", ()):
@@ -49,7 +43,7 @@ def environment(
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
-    """``$(NAME)`` by its value, unknown names as they are, ``$$`` for ``$``."""
+    """Replace ``$(NAME)`` by its value and ``$$`` by ``$``; unknown names stay."""
 
     def value(match: re.Match[str]) -> str:
         return "$" if match[0] == "$$" else variables.get(match[1], match[0])
@@ -65,7 +59,7 @@ def _from(
         if path in fields:
             return fields[path]
         if path.startswith(("metadata.labels[", "metadata.annotations[")):
-            return ""  # a label that is not there
+            return ""  # the pod has no such label
         raise DrillError(f"{name} comes from {path}, which the drill does not have.")
     for kind in ("configMapKeyRef", "secretKeyRef"):
         if kind in source:
@@ -100,12 +94,12 @@ def _config(source: Manifest, objects: Sequence[Manifest]) -> dict[str, str]:
                 return {**found.get("data", {}), **found.get("stringData", {})}
         if kind == "ConfigMap" and not source[key].get("optional"):
             raise DrillError(f"ConfigMap {source[key]['name']!r} is not part of the chart.")
-    return {}  # a Secret is the cluster's: what it sets comes by --env
+    return {}  # Secrets exist only in the cluster: use --env
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A release, and its Deployment with all patches."""
+    """A release and its Deployment with all patches applied."""
 
     release: Release
     deployment: Manifest
@@ -113,7 +107,7 @@ class Rendered:
 
     @property
     def port(self) -> int:
-        """Where the pod's clients connect: the Service's target, or else the first port."""
+        """The port for clients: the Service's target port, else the container's first."""
         template = self.workload.template
         for service in self.release.all("Service"):
             port: dict[str, Any] = service["spec"]["ports"][0]
@@ -122,14 +116,14 @@ class Rendered:
 
 
 class Manifests:
-    """Renders the chart of a plan for each place, once for places with the same ports."""
+    """Renders the chart for each place, once for places with the same ports."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._releases: dict[tuple[int, int], Release] = {}
 
     def render(self, place: Place, patches: tuple[Patch, ...]) -> Rendered:
-        """Takes as long as Helm does the first time. Raises DrillError."""
+        """Render the chart; runs Helm the first time. Raises DrillError."""
         ports = (place.port, place.management_port)
         if ports not in self._releases:
             values = self._plan.values.setting(
@@ -145,18 +139,18 @@ class Manifests:
         return Rendered(release, deployment, Workload.read(deployment))
 
 
-#: What of the caller's environment a program of the image would find there as well.
+#: Variables of the caller's environment that the image would have too.
 INHERITED = ("HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
-#: Programs that run as PID 1 of an image, pass signals on and reap orphans.
+#: Init programs that run as PID 1 of an image, forward signals and reap orphans.
 INITS = ("tini", "dumb-init", "catatonit")
 
 
 class Container:
     """Runs the commands of one pod's container.
 
-    Volumes are folders of its own under ``folder``: every word and variable that
-    begins with a mount path begins with such a folder instead.
+    Its volumes are folders under ``folder``: a word or variable that begins with
+    a mount path is rewritten to begin with that folder.
     """
 
     def __init__(
@@ -178,22 +172,22 @@ class Container:
         fields = downward(rendered, record)
         said = environment(self.template.container, rendered.release.objects, fields) | dict(over)
         told = {name: self._relocate(value) for name, value in {"TMPDIR": "/tmp", **said}.items()}
-        # A pod has a network of its own; here it has to keep to its own address.
+        # A pod has its own network; here it must listen only on its own address.
         self._environment = {**machine(), **told, "APP_HOST": record.address}
 
     async def start(self) -> Process:
-        """Raises DrillError when there is no such program."""
+        """Start the main command. Raises DrillError if the program does not exist."""
         return await self._run(without_init(self.template.command), self._record.log)
 
     async def exec(self, command: Sequence[str]) -> Process | None:
-        """A command beside the main one; None when there is no such program."""
+        """Start another command; return None if the program does not exist."""
         try:
             return await self._run(command, self._record.log.with_suffix(".exec.log"))
         except DrillError:
             return None
 
     def remove(self) -> None:
-        """Its volumes end with the pod."""
+        """Remove the volumes."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _run(self, command: Sequence[str], log: Path) -> Process:
@@ -208,14 +202,14 @@ class Container:
 
 
 def without_init(command: Sequence[str]) -> Sequence[str]:
-    """What the image's init would run: it is not there on every machine, and has nothing to do."""
+    """Strip the image's init program: this machine may not have it, and it is not needed."""
     if Path(command[0]).name in INITS and "--" in command:
         return command[list(command).index("--") + 1 :]
     return command
 
 
 def downward(rendered: Rendered, record: PodRecord) -> dict[str, str]:
-    """The Downward API: what a pod may ask about itself, by field path."""
+    """Return the Downward API's fields of a pod, by field path."""
     template = rendered.workload.template
     pod = rendered.deployment["spec"]["template"]["spec"]
     labels = {f"metadata.labels['{key}']": value for key, value in template.labels.items()}
@@ -232,7 +226,7 @@ def downward(rendered: Rendered, record: PodRecord) -> dict[str, str]:
 
 
 def machine() -> dict[str, str]:
-    """What stands for the image: this interpreter by the name of ``python``, and its modules."""
+    """Return variables that stand in for the image: this interpreter as ``python``."""
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
     modules = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     found = {"PATH": path, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}

@@ -1,10 +1,8 @@
-"""[drill.local.replicasets] ReplicaSets: as many pods of one revision as they are told to have.
-[drill.local.deployment] The Deployment controller.
+"""The Deployment controller and its ReplicaSets.
 
-The rules are those of "Deployments" in Kubernetes' documents and of
-``pkg/controller/deployment/rolling.go``. A scaling in the middle of an update
-is not spread over the ReplicaSets in proportion.
-
+See "Deployments" in the Kubernetes documentation and
+``pkg/controller/deployment/rolling.go``. Unlike there, scaling during an update
+is not spread proportionally over the ReplicaSets.
 """
 
 import asyncio
@@ -21,10 +19,10 @@ from drill.local.kubelet import Pod
 
 @dataclass
 class ReplicaSet:
-    """The pods of one revision, alive or gone, oldest first."""
+    """The pods of one revision, running or gone, oldest first."""
 
     revision: int
-    #: What makes this revision of the Deployment as it was installed.
+    #: The patches that turn the installed Deployment into this revision.
     patches: tuple[Patch, ...]
     replicas: int = 0
     pods: list[Pod] = field(default_factory=list)
@@ -39,7 +37,7 @@ class ReplicaSet:
         return f"{chr(ord('a') + (self.revision - 1) % 26)}{len(self.pods) + 1}"
 
     def available(self, min_ready: float) -> int:
-        """How many have been ready for ``min_ready`` seconds."""
+        """Count the pods that have been ready for ``min_ready`` seconds."""
         now = time.monotonic()
         return sum(
             pod.ready_since is not None and now - pod.ready_since >= min_ready
@@ -47,7 +45,7 @@ class ReplicaSet:
         )
 
     def reconcile(self, create: Callable[["ReplicaSet"], Pod], all_pods: Sequence[Pod]) -> None:
-        """Creates or deletes what is missing or too many."""
+        """Create missing pods, delete surplus ones."""
         missing = self.replicas - len(self.active)
         for _ in range(missing):
             self.pods.append(create(self))
@@ -56,11 +54,11 @@ class ReplicaSet:
 
 
 def victims(pods: Sequence[Pod], all_pods: Sequence[Pod]) -> list[Pod]:
-    """In the order in which a ReplicaSet gives them up (controller.ActivePodsWithRanks).
+    """Return the pods in the order in which a ReplicaSet deletes them (ActivePodsWithRanks).
 
-    Those that are not ready, those that share their node with more pods of the
-    Deployment, the last to have become ready, the most restarted, the youngest.
-    The real one compares ages by powers of two and then by chance.
+    Not ready first, then on nodes with more pods of the Deployment, last to become
+    ready, most restarts, youngest. The real one compares ages by powers of two, then
+    at random.
     """
     on_node = Counter(pod.record.node for pod in all_pods if pod.active)
 
@@ -78,10 +76,7 @@ def victims(pods: Sequence[Pod], all_pods: Sequence[Pod]) -> list[Pod]:
 
 
 class Deployment:
-    """Keeps the pods as they should be, as long as ``run`` does.
-
-    ``poke`` has to be called at every change of a pod.
-    """
+    """Reconciles the pods while ``run`` runs; call ``poke`` after every change of a pod."""
 
     def __init__(
         self, workload: Workload, replicas: int, create: Callable[[ReplicaSet], Pod]
@@ -100,13 +95,13 @@ class Deployment:
 
     @property
     def pods(self) -> list[Pod]:
-        """All there ever were, oldest first."""
+        """Every pod that ever existed, oldest first."""
         pods = [pod for one in self._sets for pod in one.pods]
         return sorted(pods, key=lambda pod: pod.created_at)
 
     @property
     def patches(self) -> tuple[Patch, ...]:
-        """What makes the wanted revision of the Deployment as it was installed."""
+        """The patches that turn the installed Deployment into the wanted revision."""
         return self._wanted.patches
 
     @property
@@ -117,26 +112,26 @@ class Deployment:
 
     @property
     def complete(self) -> bool:
-        """All pods that are not being deleted are wanted and available (DeploymentComplete)."""
+        """Return whether all active pods are wanted and available (DeploymentComplete)."""
         available = self._wanted.available(self._workload.min_ready)
         active = sum(len(one.active) for one in self._sets)
         return self.replicas == len(self._wanted.active) == active == available
 
     @property
     def settled(self) -> bool:
-        """All pods are wanted, ready and not about to end, or gone."""
+        """Return whether every pod is gone or wanted, ready and not stopping."""
         left = [pod for pod in self.pods if not pod.gone.is_set()]
         ready = [pod for pod in left if pod.ready_since is not None and not pod.stopping.is_set()]
         return self.replicas == len(self._wanted.active) == len(ready) == len(left)
 
     def update(self, patches: tuple[Patch, ...], workload: Workload) -> None:
-        """A new revision."""
+        """Start the update to a new revision."""
         self._before.append(self._wanted)
         self._want(ReplicaSet(len(self._sets) + 1, patches), workload)
         self._sets.append(self._wanted)
 
     def roll_back(self, workload: Workload) -> None:
-        """The ReplicaSet before the last is wanted again, with the pods it still has."""
+        """Return to the previous ReplicaSet, with the pods it still has."""
         previous = self._before.pop()
         self._before.append(self._wanted)
         self._want(previous, workload)
@@ -146,7 +141,7 @@ class Deployment:
         self._want(self._wanted, self._workload)
 
     def end(self) -> None:
-        """Deletes all pods, as an uninstallation does."""
+        """Delete all pods, as uninstalling does."""
         self._ended = True
         for pod in self.pods:
             pod.delete()
@@ -155,7 +150,7 @@ class Deployment:
         self._poked.set()
 
     async def run(self) -> None:
-        """Does what is to be done at every change, and when pods become available."""
+        """Reconcile after every change, and when a pod becomes available."""
         while True:
             self._poked.clear()
             self._sync()
@@ -167,7 +162,7 @@ class Deployment:
                     await self._poked.wait()
 
     async def until(self, condition: Callable[[], bool], within: float) -> bool:
-        """Whether the condition came true within that time; it is looked at after each change."""
+        """Wait for a condition, checked after each change; return False after ``within`` seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
                 while not condition():
@@ -175,7 +170,7 @@ class Deployment:
         return condition()
 
     async def rolled_out(self) -> bool:
-        """Whether it became complete; False when nothing has progressed for too long."""
+        """Wait until complete; return False when the progress deadline has passed."""
         while not self.complete:
             deadline = self._progressed_at + self._workload.progress_deadline
             if (left := deadline - time.monotonic()) <= 0:
@@ -189,7 +184,7 @@ class Deployment:
         self.poke()
 
     def _sync(self) -> None:
-        """Takes every step that can be taken now."""
+        """Take every step that is possible now."""
         while not self._ended and (self._scale_up() or self._scale_down()):
             self._reconcile()
         if not self._ended:
@@ -200,7 +195,7 @@ class Deployment:
             one.reconcile(self._create, self.pods)
 
     def _scale_up(self) -> bool:
-        """reconcileNewReplicaSet: as many wanted pods as the surge leaves room for."""
+        """Scale the wanted ReplicaSet up, within the surge (reconcileNewReplicaSet)."""
         surge, _ = self._workload.surge(self.replicas)
         room = self.replicas + surge - sum(one.replicas for one in self._sets)
         missing = self.replicas - self._wanted.replicas
@@ -209,7 +204,7 @@ class Deployment:
         return step != 0
 
     def _scale_down(self) -> bool:
-        """reconcileOldReplicaSets: the unavailable first, then as many as are replaced."""
+        """Scale others down: unavailable pods first, then replaced ones (reconcileOldReplicaSets)."""
         others = [one for one in self._sets if one is not self._wanted and one.replicas]
         least = self.replicas - self._workload.surge(self.replicas)[1]
         available = {one.revision: self._available(one) for one in self._sets}
@@ -234,7 +229,7 @@ class Deployment:
         return one.available(self._workload.min_ready)
 
     def _note_progress(self) -> None:
-        """What counts as progress is said in deploymentutil.DeploymentProgressing."""
+        """Record progress as deploymentutil.DeploymentProgressing defines it."""
         wanted = self._wanted
         others = sum(len(one.active) for one in self._sets if one is not wanted)
         progress = (len(wanted.active), -others, sum(map(self._available, self._sets)))
@@ -243,7 +238,7 @@ class Deployment:
         self._progress = progress
 
     def _next_available(self) -> float | None:
-        """Until the next ready pod has been ready for long enough."""
+        """Return the seconds until the next ready pod becomes available."""
         now, least = time.monotonic(), self._workload.min_ready
         ready = [pod.ready_since for pod in self.pods if pod.active and pod.ready_since is not None]
         return min((at + least - now for at in ready if at + least > now), default=None)

@@ -1,6 +1,4 @@
-"""[drill.local.endpoints] Which pods the clients see, and how late.
-[drill.local.slices] Documents of the API: EndpointSlices, lists of them, and refusals.
-"""
+"""Endpoints: the table that clients use, and the API's documents about it."""
 
 import random
 from collections import deque
@@ -12,18 +10,17 @@ from drill.record import Change, Endpoint
 
 
 class EndpointTable:
-    """The table of endpoints, as the API holds it and as the clients see it.
+    """The endpoints, as the API holds them and as the clients see them.
 
-    A change is in the table at once and at the clients ``propagation`` seconds
-    later, at least and at most: the time that a cluster takes to bring an
-    EndpointSlice to every node and to rewrite its rules. A late change holds up
-    those after it. Nothing tells a pod when that has happened, which is why it
-    may not stop listening when it is told to stop.
+    Clients see a change ``propagation`` seconds later (minimum and maximum): the
+    time in which a cluster brings an EndpointSlice to every node and rewrites its
+    rules. A late change delays those after it. Nothing tells a pod when clients
+    have seen a change, so it must not stop listening when it is told to stop.
     """
 
     def __init__(self, propagation: tuple[float, float], clock: Callable[[], float]) -> None:
         self.changes: list[Change] = []
-        #: When the clients have seen the last change of which pods are ready.
+        #: When clients have seen the last change of the ready pods.
         self.settled_at = 0.0
         self._propagation = propagation
         self._clock = clock
@@ -35,16 +32,16 @@ class EndpointTable:
 
     @property
     def current(self) -> Mapping[str, Endpoint]:
-        """What the API says now, by the pods' names."""
+        """The API's current endpoints, by pod name."""
         return self._current
 
     def subscribe(self, callback: Callable[[Change], None]) -> Callable[[], None]:
-        """``callback`` gets every change when it is made; the result ends that."""
+        """Call ``callback`` with every change; return a function that unsubscribes."""
         self._subscribers.append(callback)
         return lambda: self._subscribers.remove(callback)
 
     def publish(self, endpoint: Endpoint) -> None:
-        """Adds the endpoint or replaces its entry; the same again changes nothing."""
+        """Add or replace an endpoint; an equal one changes nothing."""
         if self._current.get(endpoint.pod) != endpoint:
             self._record(endpoint.pod, endpoint)
 
@@ -53,10 +50,10 @@ class EndpointTable:
             self._record(pod, None)
 
     def seen(self) -> list[Endpoint]:
-        """The endpoints that a client may pick now.
+        """Return the endpoints that a client may pick now.
 
-        When none is ready, those that serve while they terminate are used
-        (KEP-1669, ProxyTerminatingEndpoints), as kube-proxy does.
+        If none is ready, terminating ones that still serve are used, as kube-proxy
+        does (KEP-1669, ProxyTerminatingEndpoints).
         """
         now = self._clock()
         while self._under_way and self._under_way[0][0] <= now:
@@ -93,7 +90,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Service:
-    """What a slice says of the Service it belongs to."""
+    """The Service that a slice belongs to."""
 
     name: str
     namespace: str
@@ -156,7 +153,7 @@ def status(code: int, reason: str) -> Json:
 
 
 def names_in(selector: str) -> set[str] | None:
-    """The Services that a selector names, by ``=`` or ``in``; None for all."""
+    """Return the Services that a selector names by ``=`` or ``in``; None for all."""
     key, _, value = selector.partition("=" if "=" in selector else " in ")
     if key.strip() != SERVICE_LABEL:
         return None

@@ -1,9 +1,7 @@
-"""[drill.local.stopping] The end of a container: the hook, SIGTERM, and SIGKILL when its time is over.
+"""A pod, run as the kubelet runs it: started, probed, restarted, stopped.
 
 https://kubernetes.io/docs/concepts/containers/container-lifecycle-hooks/ and
 ``killContainer`` in ``pkg/kubelet/kuberuntime``.
-
-[drill.local.kubelet] One pod, treated as the kubelet treats it: started, probed, restarted, stopped.
 """
 
 import asyncio
@@ -18,10 +16,10 @@ from drill.local.machine import Process, is_free
 from drill.local.probes import Prober, run_hook
 from drill.record import Endpoint, PodRecord, Timeline
 
-#: What there is after SIGTERM at least, also when the hook has used up the grace period
+#: Minimum time after SIGTERM, even if the hook has used up the grace period
 #: (minimumGracePeriodInSeconds).
 LEAST_SECONDS = 2.0
-#: What the record has for a hook that did not end by itself.
+#: The recorded exit code of a hook that did not return.
 HUNG = 137
 
 
@@ -33,7 +31,7 @@ async def stop(
     record: PodRecord,
     timeline: Timeline,
 ) -> None:
-    """Returns when the container has ended; ``grace`` is for the hook and SIGTERM together."""
+    """Stop the container and wait for its end; ``grace`` includes the hook."""
     deadline = timeline.now() + grace
     if (action := container.template.pre_stop) is not None and grace > 0:
         record.pre_stop_code = code = await _run(action, container, exited, grace)
@@ -52,32 +50,32 @@ async def stop(
 async def _run(
     action: Action, container: Container, exited: "asyncio.Future[int]", grace: float
 ) -> int:
-    """The hook's code. It ends with its container, and here with the grace period too."""
+    """Run the hook, at most until the container or the grace period ends; return its code."""
     hook = asyncio.ensure_future(run_hook(action, container))
     try:
         await asyncio.wait((hook, exited), timeout=grace, return_when=asyncio.FIRST_COMPLETED)
         if exited.done() and not hook.done():
-            await asyncio.wait((hook,), timeout=1.0)  # it has yet to say so
+            await asyncio.wait((hook,), timeout=1.0)  # let it return
         return hook.result() if hook.done() else HUNG
     finally:
         hook.cancel()
         await asyncio.wait((hook,))
 
 
-#: Between an exit and the next start; the first restart is at once, then this doubles, as the
-#: kubelet's back-off does ("Pod Lifecycle", Container restarts). Its bound is five minutes.
+#: Delay before a restart. The first restart is immediate, then this delay doubles up to five
+#: minutes, as the kubelet's back-off does ("Pod Lifecycle", Container restarts).
 BACK_OFF_SECONDS = 10.0
 MAX_BACK_OFF_SECONDS = 300.0
-#: A pod that is told to stop may still answer its readiness probe with yes for so long: a hook
-#: that is a program of its own has to start first.
+#: After a stop begins, readiness may still succeed for this long: an exec hook has to start
+#: its program first.
 FLIP_SECONDS = 1.0
 
 
 class Pod:
-    """A pod from its creation until it is gone.
+    """A pod, from its creation until it is gone.
 
-    Its deletion is two things side by side: its endpoint is marked as
-    terminating, and its container is stopped. An eviction is the second alone.
+    A deletion marks its endpoint as terminating and stops its container, both at
+    once. An eviction only stops the container.
     """
 
     def __init__(
@@ -89,11 +87,11 @@ class Pod:
     ) -> None:
         self.record = record
         self.created_at = time.monotonic()
-        #: Since when it has been ready without a break.
+        #: When it last became ready; None while it is not.
         self.ready_since: float | None = None
-        #: Its API object has a deletion timestamp.
+        #: It has a deletion timestamp.
         self.deleted = False
-        #: It is to end, and its container will not be started again.
+        #: It is being stopped; its container will not be restarted.
         self.stopping = asyncio.Event()
         self.gone = asyncio.Event()
         self._table = table
@@ -107,12 +105,12 @@ class Pod:
 
     @property
     def active(self) -> bool:
-        """Whether its ReplicaSet counts it (controller.IsPodActive)."""
+        """Return whether its ReplicaSet counts it (controller.IsPodActive)."""
         return not self.deleted and not self.gone.is_set()
 
     @property
     def complaint(self) -> str:
-        """Why it is not ready."""
+        """Return why it is not ready."""
         name, code = self.record.name, self.record.exit_code
         if code is None:
             return f"pod {name} does not become ready"
@@ -120,12 +118,12 @@ class Pod:
         if taken:
             return (
                 f"pod {name} exited with {code}: port {taken[0]} of {self.record.address} "
-                "has been taken by another program; start the drill again"
+                "is in use by another program; run the drill again"
             )
         return f"pod {name} exited with {code} before it was ready"
 
     async def run(self, make: Callable[[], Awaitable[tuple[Container, int]]]) -> None:
-        """Starts what ``make`` returns, a container and its main port, until the pod is gone."""
+        """Run the container that ``make`` returns, with its main port, until the pod is gone."""
         container, port = await make()
         self._ports = tuple(container.template.ports.values())
         record = self.record
@@ -145,9 +143,9 @@ class Pod:
         self._changed()
 
     def delete(self, grace: float | None = None) -> None:
-        """What the API does with a deletion; the kubelet stops the container from now on.
+        """Mark the pod as deleted; the kubelet begins to stop the container.
 
-        ``grace`` is in seconds; without it the pod has its own grace period.
+        ``grace`` is in seconds, None for the pod's own.
         """
         if self.deleted or self.gone.is_set():
             return
@@ -160,20 +158,20 @@ class Pod:
         self._changed()
 
     def evict(self) -> None:
-        """The kubelet stops the container; the API learns of it when it has ended."""
+        """Stop the container; the API sees it only when the container has ended."""
         if not self.stopping.is_set():
             self._timeline.mark("evicted", self.record.name)
             self.stopping.set()
 
     async def crash(self) -> None:
-        """Kills the process; returns when its kubelet knows."""
+        """Kill the process; return when the kubelet has noticed."""
         if self._process and self._exited and not self._exited.done():
             self._timeline.mark("SIGKILL", self.record.name, "crash")
             self._process.kill()
             await asyncio.wait((self._exited,))
             self.set_ready(False)
 
-    # What the prober says.
+    # Called by the prober.
 
     def set_ready(self, ready: bool) -> None:
         if ready is (self.ready_since is not None):
@@ -195,7 +193,7 @@ class Pod:
             self._failed.set_result((name, probe))
 
     async def _run_once(self, container: Container) -> str:
-        """Runs the container to its end; returns why it has to be started again."""
+        """Run the container to its end; return the reason for a restart."""
         self._failed = asyncio.get_running_loop().create_future()
         process = self._process = await container.start()
         exited = self._exited = asyncio.ensure_future(process.wait())
@@ -218,7 +216,7 @@ class Pod:
         exited: "asyncio.Future[int]",
         prober: Prober,
     ) -> str:
-        """Stops the container when it has to be; returns which probe asked for that."""
+        """Stop the container when it is deleted or a probe fails; return the failed probe."""
         stopping = asyncio.create_task(self.stopping.wait())
         await asyncio.wait((exited, stopping, self._failed), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()

@@ -1,16 +1,10 @@
-"""[drill.local.addresses] Where pods listen.
+"""What this machine provides: addresses and ports for pods, a Service address, processes.
 
-Every pod gets an address of its own, as in a cluster, with the same ports on
-each. Where the machine has 127.0.0.1 alone (macOS), pods get ports of their
-own instead.
+Each pod gets a loopback address of its own, with the same ports on each, as in
+a cluster. Where only 127.0.0.1 exists (macOS), pods get different ports instead.
 
-[drill.local.service_address] The address of the Services, as kube-proxy makes it on every node.
-[drill.local.processes] Processes that cannot outlive the drill.
-
-Each process leads a group of its own, so that Ctrl-C reaches the drill alone
-and a kill reaches whatever the process started. Leaving the ``async with`` block
-kills what is left; should the drill itself be killed, a guard process does it.
-
+No process outlives the drill. Each leads a process group of its own, so that
+Ctrl-C reaches only the drill, and a kill reaches the process's children.
 """
 
 import asyncio
@@ -29,17 +23,17 @@ from typing import Any, Self
 from drill.errors import DrillError
 from drill.record import Endpoint
 
-#: Below the ports that systems give to clients, so that no client takes one in between.
+#: Below the ephemeral ports, so that no client takes one in between.
 PORTS = range(12_000, 30_000, 2)
-#: 127.0.0.11 and on: what is below is in use on some machines (127.0.0.1, 127.0.0.2, 127.0.0.10).
+#: From 127.0.0.11: some machines use lower ones (127.0.0.1, 127.0.0.2, 127.0.0.10).
 HOSTS = [f"127.0.{n // 250}.{n % 250 + 1}" for n in range(10, 2_000)]
-#: So many pods are to find the same ports free; more are found in most rehearsals.
+#: The ports must be free on this many addresses.
 CHECKED_HOSTS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a pod listens: the chart is rendered with these ports."""
+    """Where a pod listens; the chart is rendered with these ports."""
 
     host: str
     port: int
@@ -47,7 +41,7 @@ class Place:
 
 
 def places() -> Iterator[Place]:
-    """Free places, each once, found when they are asked for. Raises DrillError at their end."""
+    """Yield free places, each once. Raises DrillError when there are no more."""
     ports = random.sample(PORTS, len(PORTS))
     if is_free("127.0.0.2", 0):
         port = next((p for p in ports if _free_on_all(HOSTS[:CHECKED_HOSTS], p)), None)
@@ -57,8 +51,8 @@ def places() -> Iterator[Place]:
         free = (port for port in ports if is_free("127.0.0.1", port, port + 1))
         yield from (Place("127.0.0.1", port, port + 1) for port in free)
     raise DrillError(
-        f"no free ports between {PORTS.start} and {PORTS.stop} for one more pod: "
-        "stop what holds them."
+        f"no free ports between {PORTS.start} and {PORTS.stop} for another pod: "
+        "stop the processes that use them."
     )
 
 
@@ -80,18 +74,18 @@ def _can_bind(host: str, port: int) -> bool:
     return True
 
 
-#: Which Services a pod watches, and asks who answers there.
+#: The Services whose endpoints a pod watches, and whose address it queries.
 SERVICES = "APP_KUBERNETES__SERVICES"
 HOST = "127.0.0.1"
 PART_BYTES = 65_536
 
 
 class ServiceAddress:
-    """Takes each connection to one of the endpoints that ``seen`` returns at that moment.
+    """The Service address, as kube-proxy provides it: forwards each connection to an endpoint.
 
-    ``seen`` is what the clients see, late: so a pod that asks who answers here
-    learns what the nodes have applied. Where there is no endpoint, the
-    connection is reset; kube-proxy has it refused.
+    ``seen`` returns the endpoints that clients see, which lag behind the API. So a
+    pod that queries this address learns what the nodes have applied. Without an
+    endpoint the connection is reset; kube-proxy would refuse it.
     """
 
     def __init__(self, seen: Callable[[], Sequence[Endpoint]]) -> None:
@@ -110,12 +104,12 @@ class ServiceAddress:
         await asyncio.gather(*self._connections, return_exceptions=True)
 
     def variables(self, container: Mapping[str, Any]) -> dict[str, str]:
-        """What a pod has to be told: in a cluster, the names of Services lead here by DNS."""
+        """Return the variables that lead a pod here; in a cluster, DNS does that."""
         said = {v["name"]: v.get("value") for v in container.get("env", ())}
         return {SERVICES: self._addressed(said[SERVICES])} if said.get(SERVICES) else {}
 
     def _addressed(self, services: str) -> str:
-        """``NAME[:PORT]``, with commas between; one without a port is not asked who answers."""
+        """Add the address to each ``NAME:PORT`` of a comma-separated list."""
         names = [entry.strip().partition(":") for entry in services.split(",")]
         return ",".join(f"{name}={HOST}:{self.port}" if port else name for name, _, port in names)
 
@@ -127,7 +121,7 @@ class ServiceAddress:
             if endpoints := self._seen():
                 await _join(reader, writer, random.choice(endpoints))
         except OSError:
-            pass  # as it would be for the client of a pod that refuses
+            pass  # the client sees a reset, as with a pod that refuses
         finally:
             self._connections.discard(task)
             writer.transport.abort()
@@ -136,7 +130,7 @@ class ServiceAddress:
 async def _join(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, endpoint: Endpoint
 ) -> None:
-    """Carries what both sides say until the pod has ended."""
+    """Copy in both directions until the pod closes."""
     answers, to_pod = await asyncio.open_connection(endpoint.host, endpoint.port)
     asking = asyncio.create_task(_copy(reader, to_pod))
     try:
@@ -154,6 +148,7 @@ async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
         while part := await source.read(PART_BYTES):
             target.write(part)
             await target.drain()
+
 
 #: Kills what the drill leaves behind when it is killed itself. It reads lines of ``+GROUP`` and
 #: ``-GROUP``; when its input ends, it kills the process groups that were added and not removed.
@@ -173,7 +168,7 @@ for group in groups:
 
 
 class Process:
-    """One process and its group."""
+    """A process and its group."""
 
     def __init__(self, process: asyncio.subprocess.Process, owner: "Processes") -> None:
         self._process = process
@@ -184,13 +179,13 @@ class Process:
         return self._process.pid
 
     async def wait(self) -> int:
-        """The exit code, negative for the signal that ended it; its whole group is gone."""
+        """Wait for the end, kill its group, return the exit code; negative for a signal."""
         code = await self._process.wait()
         self._owner.kill_group(self.pid)
         return code
 
     def terminate(self) -> None:
-        # Not by the process's own method: it may reap what has just ended, and its code is lost.
+        # Not `Process.terminate`: it may reap a process that has just ended and lose its exit code.
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)
@@ -201,7 +196,7 @@ class Process:
 
 
 class Processes:
-    """Starts processes and answers for their end."""
+    """Starts processes; leaving the ``async with`` block kills those that are left."""
 
     async def __aenter__(self) -> "Processes":
         self._running: dict[int, asyncio.subprocess.Process] = {}
@@ -228,7 +223,7 @@ class Processes:
     async def start(
         self, command: Sequence[str], environment: Mapping[str, str], log: Path
     ) -> Process:
-        """Starts a command whose output goes to ``log``."""
+        """Start a command; its output goes to ``log``."""
         with log.open("ab") as output:
             try:
                 process = await asyncio.create_subprocess_exec(
@@ -241,7 +236,7 @@ class Processes:
                 )
             except OSError as error:
                 raise DrillError(
-                    f"cannot start {command[0]!r}: {error.strerror}; name another command."
+                    f"cannot start {command[0]!r}: {error.strerror}; correct the chart's command."
                 ) from error
         self._running[process.pid] = process
         self._tell(f"+{process.pid}")

@@ -1,9 +1,8 @@
-"""[drill.local.nodes] The nodes: names to put pods on.
-[drill.local.disruption] The Eviction API and disruption budgets, as `kubectl drain` meets them.
+"""Nodes and the Eviction API with disruption budgets, as `kubectl drain` uses them.
 
-The rules are those of "API-initiated Eviction", "Specifying a Disruption
-Budget for your Application" and ``pkg/registry/core/pod/storage/eviction.go``.
-
+See "API-initiated Eviction" and "Specifying a Disruption Budget for your
+Application" in the Kubernetes documentation, and
+``pkg/registry/core/pod/storage/eviction.go``.
 """
 
 import asyncio
@@ -19,13 +18,13 @@ NODES = ("node-1", "node-2", "node-3")
 
 
 class Nodes:
-    """Spreads pods as the chart's topologySpreadConstraints ask: by revision, then by number."""
+    """Spreads pods over nodes, as the chart's topologySpreadConstraints do."""
 
     def __init__(self) -> None:
         self.cordoned: set[str] = set()
 
     def choose(self, revision: int, pods: Collection[tuple[str, int]]) -> str:
-        """The node for one more pod; ``pods`` has the node and the revision of each there is."""
+        """Return the node for another pod; ``pods`` has node and revision of each pod."""
 
         def load(node: str) -> tuple[int, int]:
             return pods_on(node, of_revision=True), pods_on(node, of_revision=False)
@@ -35,19 +34,19 @@ class Nodes:
 
         free = [node for node in NODES if node not in self.cordoned]
         if not free:
-            raise DrillError("every node is cordoned: there is no place for another pod.")
+            raise DrillError("every node is cordoned: no node is left for another pod.")
         return min(free, key=load)
 
 
-#: kubectl asks again after 5 s; less here, for rehearsals are short.
+#: kubectl retries after 5 s; rehearsals are shorter.
 RETRY_SECONDS = 1.0
-#: kubectl would ask for ever.
+#: kubectl retries forever.
 PATIENCE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
 class Budget:
-    """A PodDisruptionBudget over the pods of one Deployment. Without one all may go."""
+    """The PodDisruptionBudget of a Deployment; without values, it allows every eviction."""
 
     min_available: int | str | None = None
     max_unavailable: int | str | None = None
@@ -63,7 +62,7 @@ class Budget:
         return cls(spec.get("minAvailable"), spec.get("maxUnavailable"), policy == "AlwaysAllow")
 
     def allows(self, pod: Pod, pods: Sequence[Pod], replicas: int) -> bool:
-        """Whether the pod may go now; False is the API's 429."""
+        """Return whether the pod may be evicted now; False is the API's 429."""
         wanted = self._healthy(replicas)
         healthy = sum(p.ready_since is not None for p in pods if not p.deleted)
         if pod.ready_since is None and not pod.deleted:
@@ -71,7 +70,7 @@ class Budget:
         return healthy > wanted
 
     def _healthy(self, replicas: int) -> int:
-        """How many have to stay; percentages are rounded up (disruption controller)."""
+        """Return how many pods must stay; percentages are rounded up (disruption controller)."""
         if self.max_unavailable is not None:
             return max(replicas - scaled(self.max_unavailable, replicas, up=True), 0)
         if self.min_available is not None:
@@ -80,10 +79,10 @@ class Budget:
 
 
 async def evict(pod: Pod, allowed: Callable[[Pod], bool]) -> None:
-    """Deletes the pod once its budget allows it and waits until it is gone. Raises DrillError."""
+    """Delete the pod once its budget allows it; wait until it is gone. Raises DrillError."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while pod.active and not allowed(pod):  # noqa: ASYNC110 - it asks, as kubectl does
+            while pod.active and not allowed(pod):  # noqa: ASYNC110 - polls, as kubectl does
                 await asyncio.sleep(RETRY_SECONDS)
     except TimeoutError:
         raise DrillError(

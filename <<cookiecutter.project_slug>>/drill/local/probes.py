@@ -1,9 +1,7 @@
-"""[drill.local.actions] What probes and hooks do: exec, httpGet, tcpSocket, sleep (``pkg/probe``, LifecycleHandler).
-[drill.local.probes] Probes, as the kubelet makes them.
+"""Probes and hooks, as the kubelet runs them.
 
-The rules are those of "Configure Liveness, Readiness and Startup Probes" in
-Kubernetes' documents and of ``pkg/kubelet/prober/worker.go``.
-
+See "Configure Liveness, Readiness and Startup Probes" in the Kubernetes
+documentation, ``pkg/probe`` and ``pkg/kubelet/prober/worker.go``.
 """
 
 import asyncio
@@ -18,12 +16,12 @@ from drill.load.ledger import Lost
 from drill.local.containers import Container
 
 MAX_REDIRECTS = 10
-#: What a shell says of a command that it cannot find.
+#: A shell's exit code for a command that it cannot find.
 NOT_FOUND = 127
 
 
 async def succeeds(probe: Probe, container: Container) -> bool:
-    """Whether a probe's action does, in its time."""
+    """Return whether the probe's action succeeds within its timeout."""
     try:
         async with asyncio.timeout(probe.timeout):
             return await _well(probe.action, container)
@@ -32,14 +30,14 @@ async def succeeds(probe: Probe, container: Container) -> bool:
 
 
 async def run_hook(action: Action, container: Container) -> int:
-    """The exit code of a hook; of one that is no program, 0 or 1. Any answer will do."""
+    """Return the hook's exit code; 0 or 1 if it is not exec. Any HTTP response is a success."""
     if action.exec is not None:
         return await execute(action.exec, container)
     if action.sleep is not None:
         await asyncio.sleep(action.sleep)
         return 0
     if action.http is None:
-        return 1  # tcpSocket is accepted and fails when it is run
+        return 1  # the API accepts tcpSocket, the kubelet fails it
     try:
         await _ask(_url(action, container), dict(action.http[2]), patience=float("inf"))
     except Lost:
@@ -48,7 +46,7 @@ async def run_hook(action: Action, container: Container) -> int:
 
 
 async def execute(command: tuple[str, ...], container: Container) -> int:
-    """The exit code; cancelling kills it."""
+    """Return the exit code; cancelling kills the process."""
     process = await container.exec(command)
     if process is None:
         return NOT_FOUND
@@ -71,7 +69,7 @@ async def _well(action: Action, container: Container) -> bool:
 
 
 async def _answers_well(url: str, headers: dict[str, str]) -> bool:
-    """200 to 399 is well. Redirects are followed, but not to another host."""
+    """Return whether the status is 200 to 399. Redirects to another host are not followed."""
     host = urlsplit(url).hostname
     for _ in range(MAX_REDIRECTS):
         head = (await _ask(url, headers)).head
@@ -103,23 +101,23 @@ def _url(action: Action, container: Container) -> str:
 
 
 class Probed(Protocol):
-    """What probes tell their pod."""
+    """What a prober calls on its pod."""
 
     def set_ready(self, ready: bool) -> None:
-        """The container's readiness is this now."""
+        """The container's readiness has this value now."""
 
     def probed_ready(self, began: float) -> None:
-        """A readiness probe that began then, by the monotonic clock, succeeded."""
+        """A readiness probe succeeded that began then, on the monotonic clock."""
 
     def fail(self, name: str, probe: Probe) -> None:
-        """The container has to be restarted."""
+        """The probe failed: the container must be restarted."""
 
 
 class Prober:
-    """Probes one life of a container until it is cancelled.
+    """Probes a container until it is cancelled.
 
-    The startup probe comes first and alone. Readiness begins as a failure,
-    liveness as a success. While a pod ends, readiness goes on alone.
+    The startup probe runs first and alone. Readiness begins as failed, liveness as
+    succeeded. While the pod terminates, only readiness is probed.
     """
 
     def __init__(self, container: Container, pod: Probed) -> None:
@@ -144,7 +142,7 @@ class Prober:
                 tasks.create_task(self._liveness(template.liveness))
 
     async def _startup(self, probe: Probe) -> bool:
-        """Whether the others may begin."""
+        """Return whether the other probes may begin."""
         ticks, streak = Ticks(probe, self._began), Streak(probe)
         while True:
             await ticks.next()
@@ -178,7 +176,7 @@ class Prober:
 
 
 class Streak:
-    """Counts results in a row."""
+    """Counts consecutive results."""
 
     def __init__(self, probe: Probe) -> None:
         self._thresholds = {True: probe.success_threshold, False: probe.failure_threshold}
@@ -186,19 +184,18 @@ class Streak:
         self._count = 0
 
     def add(self, result: bool) -> bool | None:
-        """The result once it has come often enough, else None."""
+        """Return the result once it has reached its threshold, else None."""
         self._count = self._count + 1 if result is self._last else 1
         self._last = result
         return result if self._count >= self._thresholds[result] else None
 
 
 class Ticks:
-    """The moments to probe at.
+    """The times to probe at.
 
-    The kubelet's ticker runs since the pod was added to its node, so the first
-    tick comes anywhere within a period. A container that has started and is
-    not ready is asked ``at_once`` besides. Ticks within the initial delay are
-    left out.
+    The kubelet's ticker starts when the pod is added to the node, so the first
+    tick comes anywhere within a period. A started container that is not ready
+    is also probed ``at_once``. Ticks within the initial delay are skipped.
     """
 
     def __init__(self, probe: Probe, started: float, *, at_once: bool = False) -> None:
@@ -209,7 +206,7 @@ class Ticks:
         self._at_once = at_once and now >= self._earliest
 
     async def next(self) -> None:
-        """Returns at the next tick; those that were missed count as one."""
+        """Wait for the next tick; missed ticks count as one."""
         if self._at_once:
             self._at_once = False
             return

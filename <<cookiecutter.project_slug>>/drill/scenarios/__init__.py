@@ -1,4 +1,4 @@
-"""What can happen to a release. A new scenario is a file here and a line in ``SCENARIOS``."""
+"""What can happen to a release. To add a scenario, write a class and list it in ``SCENARIOS``."""
 
 from drill.scenarios.base import Scenario
 from drill.scenarios.removals import Crash, Eviction, NodeDrain, ScaleDown, ShortGrace

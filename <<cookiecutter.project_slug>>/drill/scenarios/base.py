@@ -1,4 +1,4 @@
-"""The parts of a scenario."""
+"""The base class of scenarios."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,30 +10,30 @@ from drill.record import PodRecord, Timeline
 
 
 class Scenario:
-    """Something that happens to a release while it serves."""
+    """Something that happens to a release under load."""
 
-    #: As on the command line.
+    #: The name on the command line.
     name: str
-    #: What happens, as in "rolling update of 3 pods"; ``{replicas}`` and the like are the plan's.
+    #: What happens, such as "rolling update of 3 pods"; ``{replicas}`` comes from the plan.
     title: str
 
     def prepare(self, plan: Plan) -> Plan:
-        """The plan, changed where the scenario asks for it."""
+        """Return the plan with the scenario's changes."""
         return plan
 
     async def act(self, cluster: Cluster) -> Sequence[str]:
-        """Lets it happen, and returns when it is over or has been set going.
+        """Run the scenario; return when it is over or under way.
 
-        Returns what went wrong besides lost requests, a sentence each.
+        Returns what went wrong besides lost requests, one sentence each.
         """
         raise NotImplementedError
 
     def excuses(self, sample: Sample, pod: PodRecord, timeline: Timeline) -> bool:
-        """Whether no service could have served that request, so that it is not held against it."""
+        """Return whether no service could have served that request: it does not count then."""
         return False
 
 
 def restart(deployment: dict[str, Any]) -> None:
-    """Another revision of the same, as `kubectl rollout restart` makes it."""
+    """Make a new revision with the same content, as `kubectl rollout restart` does."""
     annotations = deployment["spec"]["template"]["metadata"].setdefault("annotations", {})
     annotations["drill/restarted"] = str(int(annotations.get("drill/restarted", 0)) + 1)

@@ -1,14 +1,4 @@
-"""[drill.scenarios.scale_down] All pods but one go at the same moment.
-[drill.scenarios.eviction] The kubelet ends a pod that nobody deleted: its node is short of memory or shuts down.
-
-The endpoint is not marked as terminating then. It follows the readiness
-probe, so it is later than in a rolling update by the probe's period times its
-failure threshold.
-
-[drill.scenarios.node_drain] `kubectl drain`: pods are evicted through the API, as their disruption budget allows.
-[drill.scenarios.short_grace] Pods with less time than the chart says, as after `kubectl delete pod --grace-period=3`.
-[drill.scenarios.crash] SIGKILL: what it had in hand is lost, the rest must not be.
-"""
+"""Pods that are removed: scaled down, evicted, deleted, or killed."""
 
 from collections.abc import Sequence
 
@@ -19,6 +9,8 @@ from drill.scenarios.base import Scenario
 
 
 class ScaleDown(Scenario):
+    """All pods but one stop at the same moment."""
+
     name = "scale-down"
     title = "scale-down from {replicas} pods to 1"
 
@@ -28,6 +20,12 @@ class ScaleDown(Scenario):
 
 
 class Eviction(Scenario):
+    """The kubelet stops a pod that nobody deleted: memory pressure, or the node shuts down.
+
+    The endpoint is not marked as terminating. It follows the readiness probe, so it
+    changes later than in a rolling update, by the probe's period times its failure threshold.
+    """
+
     name = "eviction"
     title = "eviction of 1 of {replicas} pods by its kubelet"
 
@@ -37,6 +35,8 @@ class Eviction(Scenario):
 
 
 class NodeDrain(Scenario):
+    """`kubectl drain`: evictions through the API, as the disruption budget allows."""
+
     name = "node-drain"
     title = "drain of a node under {replicas} pods"
 
@@ -46,15 +46,15 @@ class NodeDrain(Scenario):
         return ()
 
 
-#: For the hook; the kubelet gives two more after SIGTERM when it still runs.
+#: For the hook; if it still runs then, the kubelet allows two seconds after SIGTERM.
 GRACE_SECONDS = 3
 
 
 class ShortGrace(Scenario):
-    """The hook is cut off. Every pod has to end by itself all the same, and its streams well.
+    """`kubectl delete pod --grace-period=3`: the hook is cut off.
 
-    A client that learns of the stop after the pod has ended is lost, and no
-    setting of the service could change that.
+    Every pod must still exit by itself and end its streams properly. A client that
+    sees the change after the pod has ended is lost; no setting could prevent that.
     """
 
     name = "short-grace"
@@ -68,17 +68,17 @@ class ShortGrace(Scenario):
 
 
 class Crash(Scenario):
-    """No service can save what a killed pod had in hand, nor what clients send until they know.
+    """SIGKILL: requests in flight are lost, and those sent until clients see the change.
 
-    Both are shown and not held against it; a loss at another pod, or after
-    the pod is ready again, is.
+    Both are reported and excused. A loss at another pod, or after the pod is
+    ready again, counts.
     """
 
-    #: Clocks of nodes, and a client that cannot tell its pod: so long before the kill is its doing.
+    #: Where clients do not know their pod: losses this long before the kill are excused (clock skew).
     CLOCK_SECONDS = 2.0
-    #: A job that was accepted so long before the kill, or later, may have been in its pod's hands.
+    #: A job accepted this long before the kill, or later, may have run in the killed pod.
     IN_HAND_SECONDS = 10.0
-    #: The kubelet has seen the container end, and kube-proxy has taken the change, by then.
+    #: Time for the kubelet to notice the end and for kube-proxy to apply the change.
     REACTION_SECONDS = 3.0
 
     name = "crash"
@@ -95,8 +95,8 @@ class Crash(Scenario):
         if sample.pod:
             return sample.ended >= killed
         if not any(e.what == "ready" and e.pod != pod.name for e in timeline.events):
-            return False  # nobody else was there: that is a lack of pods
-        # By way of kube-proxy: any pod, so the time alone has to tell.
+            return False  # no other pod was ready: too few pods
+        # kube-proxy may have picked any pod: only the time can tell.
         ready = (e.at for e in timeline.events if e.pod == pod.name and e.what == "ready")
         back = next((at for at in ready if at > killed), timeline.now())
         if sample.lost is not None and sample.lost.reason is Reason.UNDONE:

@@ -1,8 +1,4 @@
-"""[drill.scenarios.rolling] Rolling updates: as it is, with late endpoints, and without the hook.
-[drill.scenarios.api_failure] Rolling updates while pods cannot see their own endpoints, in each way an API can fail.
-[drill.scenarios.blocked_loop] A handler that blocks the event loop, just when the pod is to be replaced.
-[drill.scenarios.bad_release] A new version that never becomes ready: the old one has to go on serving.
-"""
+"""Rolling updates, in good and bad conditions."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -26,7 +22,7 @@ class Rolling(Scenario):
 
 
 class SlowEndpoints(Rolling):
-    """Longer than any fixed sleep that people dare to set; an ALB needs 15 to 25 seconds."""
+    """Endpoints later than most fixed preStop sleeps; an ALB takes 15 to 25 seconds."""
 
     name = "slow-endpoints"
     title = "rolling update of {replicas} pods while every endpoint is late"
@@ -38,7 +34,7 @@ class SlowEndpoints(Rolling):
 
 
 class PrestopMissing(Rolling):
-    """SIGTERM comes at once, as it does where the hook cannot run or the pod is not Kubernetes'."""
+    """SIGTERM is sent at once, as where the hook cannot run or outside of Kubernetes."""
 
     name = "prestop-missing"
     title = "rolling update of {replicas} pods without their preStop hook"
@@ -54,17 +50,17 @@ def without_hook(deployment: dict[str, Any]) -> None:
 
 
 WORDS = {
-    ApiFault.FORBIDDEN: "may not be asked by the pods",
+    ApiFault.FORBIDDEN: "forbids the pods to read it",
     ApiFault.DOWN: "is down",
-    ApiFault.HANGS: "takes connections and never answers",
-    ApiFault.DIES: "dies while it is watched",
-    ApiFault.FORGETS: "forgets every version",
-    ApiFault.LIES: "calls every endpoint ready",
+    ApiFault.HANGS: "accepts connections and never answers",
+    ApiFault.DIES: "goes down during a watch",
+    ApiFault.FORGETS: "expires every resource version",
+    ApiFault.LIES: "reports every endpoint as ready",
 }
 
 
 class ApiFailure(Rolling):
-    """The drain has to go by `shutdown.fallbackSeconds`, or by its limit where it is lied to."""
+    """Pods cannot watch their endpoints: the drain uses `shutdown.fallbackSeconds` or its limit."""
 
     def __init__(self, fault: ApiFault) -> None:
         self.fault = fault
@@ -75,12 +71,12 @@ class ApiFailure(Rolling):
         return replace(plan, api=self.fault)
 
 
-#: Less than the patience of any client: what is answered late has not been lost.
+#: Shorter than the clients' timeouts: a late answer is not a loss.
 BLOCKED_SECONDS = 4
 
 
 class BlockedLoop(Scenario):
-    """The pod must become unready, not dead, and hear its signal all the same."""
+    """A blocked pod must become unready, not be restarted, and still react to its signal."""
 
     name = "blocked-loop"
     title = (
@@ -99,22 +95,22 @@ class BlockedLoop(Scenario):
         await asyncio.wait([blocking])
         if pod.restarts:
             return (
-                f"{pod.name} was restarted while its loop was blocked: liveness has to be more "
-                "patient than probes.stallSeconds.",
+                f"{pod.name} was restarted while its event loop was blocked: liveness must tolerate more "
+                "than probes.stallSeconds.",
             )
         return ()
 
 
-#: How long a started pod of the bad release is watched at least before the roll-back.
+#: The minimum time to watch a started pod of the bad release before the rollback.
 WATCHED_SECONDS = 10.0
-#: A pod is watched for so many times as long as the slowest pod of the good release needed.
+#: A pod is watched for this many times the start-up of the good release's slowest pod.
 START_UPS = 3
 POLL_SECONDS = 0.1
 
 
 class BadRelease(Scenario):
     name = "bad-release"
-    title = "update of {replicas} pods to a version that is never ready, and back"
+    title = "update of {replicas} pods to a version that is never ready, and rollback"
 
     async def act(self, cluster: Cluster) -> Sequence[str]:
         old = {pod.name for pod in cluster.pods()}
@@ -127,19 +123,17 @@ class BadRelease(Scenario):
         await cluster.roll_back()
         await cluster.rolled_out()
         if complete:
-            return (
-                "a version that is never ready was rolled out: give the pods a readiness probe.",
-            )
+            return ("a version that is never ready was rolled out: add a readiness probe.",)
         if len(left) < len(old) - unavailable:
             return (
-                f"{len(old) - len(left)} of {len(old)} old pods were taken for a version that is "
+                f"{len(old) - len(left)} of {len(old)} old pods were removed for a version that is "
                 "never ready: lower rollout.maxUnavailable.",
             )
         return ()
 
 
 def patience_for(cluster: Cluster, old: Iterable[str]) -> float:
-    """Seconds in which a pod that can become available does, on this machine."""
+    """Return the seconds within which a good pod becomes available on this machine."""
     took = [0.0]
     for name in old:
         started = cluster.timeline.first("started", name)
@@ -150,9 +144,9 @@ def patience_for(cluster: Cluster, old: Iterable[str]) -> float:
 
 
 async def watch(cluster: Cluster, old: set[str], patience: float) -> None:
-    """Until the release is rolled out, or no new pod has started or become ready for ``patience``.
+    """Watch until the release is rolled out, or no new pod has progressed for ``patience``.
 
-    The first pod has the progress deadline to start in: it may wait for a node or an image.
+    The first pod may take the progress deadline: it may wait for a node or an image.
     """
     began = cluster.timeline.now()
     while not cluster.is_rolled_out():
@@ -165,7 +159,7 @@ async def watch(cluster: Cluster, old: set[str], patience: float) -> None:
 
 
 def progress(cluster: Cluster, pod: PodRecord) -> list[float]:
-    """When it first started and first was ready; a pod that restarts for ever makes no more."""
+    """Return when the pod first started and was first ready; restarts are no progress."""
     found = (cluster.timeline.first(what, pod.name) for what in ("started", "ready"))
     return [at for at in found if at is not None]
 
