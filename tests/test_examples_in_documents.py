@@ -311,7 +311,7 @@ def test_values_in_the_documents_render(project: Path, tmp_path: Path) -> None:
         if block.startswith("dependencies:"):  # of another chart
             continue
         (tmp_path / "values.yaml").write_text(block, "utf-8")
-        command = ["-m", "drill.chart.helm", "template", "web", "chart", "--values", str(tmp_path / "values.yaml")]
+        command = ["-m", "dev.helm", "template", "web", "chart", "--values", str(tmp_path / "values.yaml")]
         done = subprocess.run(
             [project / ".venv/bin/python", *command], cwd=project, capture_output=True, text=True, check=False
         )

@@ -48,7 +48,14 @@ def is_served(url: str) -> bool:
     return False
 
 
-@pytest.fixture(scope="module", params=[{}, {"leader_election": "yes"}], ids=["defaults", "leader-election"])
+LEANEST = {"drill": "no", "ci": "none"}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[{}, LEANEST, {"leader_election": "yes", "drill": "no"}],
+    ids=["defaults", "leanest", "leader-election"],
+)
 def answers(request: pytest.FixtureRequest) -> Answers:
     return dict(request.param)
 
@@ -73,18 +80,15 @@ def test_uv_is_fetched_for_a_project_that_was_set_up_with_another_one(project: P
     make("setup", project, PATH="/usr/bin:/bin")
 
 
-def test_its_tests_pass(project: Path, answers: Answers) -> None:
-    """The drill's own are the same whatever was answered: once is enough."""
-    ignored = "--ignore tests/drill" if answers else ""
-    make("test", project, ARGS=ignored, PYTEST_XDIST_AUTO_NUM_WORKERS=WORKERS)
+def test_its_tests_pass(project: Path) -> None:
+    make("test", project, PYTEST_XDIST_AUTO_NUM_WORKERS=WORKERS)
 
 
 @once
-def test_its_drill_works_on_a_cluster_that_stands_in_for_a_real_one(project: Path) -> None:
-    """The client of Kubernetes comes with the first command that names the cluster."""
-    said = make("test", project, ARGS="tests/drill/cluster")
-    assert "passed" in said
-    assert "is not installed" not in said
+def test_the_client_of_kubernetes_comes_with_the_first_drill_on_a_cluster(project: Path) -> None:
+    with pytest.raises(AssertionError, match="nowhere") as refused:
+        make("drill", project, ARGS="--backend cluster --context nowhere")
+    assert "is not installed" not in str(refused.value)
 
 
 def test_its_chart_is_sound(project: Path) -> None:

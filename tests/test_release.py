@@ -32,7 +32,7 @@ exit 0
 # To a registry without TLS.
 HELM = """#!/bin/sh
 [ "$1" = push ] && set -- "$@" --plain-http
-exec .venv/bin/python -m drill.chart.helm "$@"
+exec .venv/bin/python -m dev.helm "$@"
 """
 
 

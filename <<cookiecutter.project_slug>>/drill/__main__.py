@@ -9,14 +9,14 @@ from signal import SIGINT, SIGTERM, Signals
 
 from drill import options
 from drill.backend import Backend
-from drill.compare import compared
 from drill.errors import DrillError
-from drill.local.backend import LocalBackend
+from drill.local.cluster import LocalBackend
+from drill.plan import compared
 from drill.rehearsal import rehearse
 from drill.result import text
 from drill.result.analysis import Analysis
-from drill.result.files import Report
-from drill.result.logs import tail
+from drill.result.report import Report
+from drill.result.stop import tail
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,7 +69,7 @@ def make_backend(asked: argparse.Namespace) -> Backend:
     if asked.backend == "local":
         return LocalBackend(say, logs)
     try:
-        from drill.cluster.backend import ClusterBackend
+        from drill.cluster.cluster import ClusterBackend
     except ModuleNotFoundError as error:
         raise DrillError(
             f'the package {error.name} is missing: `make drill ARGS="--backend cluster"` brings it.'

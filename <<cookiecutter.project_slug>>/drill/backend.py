@@ -15,22 +15,15 @@ whatever the backend:
     gone             the pod is no more
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import Protocol, Self
 
-from drill.chart.workload import Workload
+from drill.chart import Patch, Workload
 from drill.load.ledger import Ledger
-from drill.record import Change, PodRecord
-from drill.timeline import Timeline
-
-if TYPE_CHECKING:
-    from drill.plan import Plan
-
-Manifest = dict[str, Any]
-#: Changes the manifest of a Deployment in place.
-Patch = Callable[[Manifest], None]
+from drill.plan import Plan
+from drill.record import Change, PodRecord, Timeline
 
 
 class Cluster(Protocol):
@@ -126,6 +119,6 @@ class Backend(Protocol):
     #: Scenarios that cannot be run there, and why.
     unsupported: Mapping[str, str]
 
-    def open(self, plan: "Plan") -> Cluster:
+    def open(self, plan: Plan) -> Cluster:
         """A cluster for one rehearsal; it is made when it is entered."""
         ...

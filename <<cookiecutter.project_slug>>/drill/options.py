@@ -4,11 +4,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from drill.chart.release import Values
-from drill.compare import compared
+from drill.chart import Values
 from drill.errors import DrillError
 from drill.load.routes import Routes
-from drill.plan import Plan
+from drill.plan import Plan, compared
 from drill.scenarios import SCENARIOS, Scenario
 
 PROJECT = Path(__file__).resolve().parents[1]

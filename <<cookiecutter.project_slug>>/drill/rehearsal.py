@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from drill.backend import Backend
-from drill.chart.workload import Workload
+from drill.chart import Workload
 from drill.load.ledger import Ledger
 from drill.plan import Plan
-from drill.record import Change, PodRecord
+from drill.record import Change, PodRecord, Timeline
 from drill.scenarios import Scenario
-from drill.timeline import Timeline
 
 BEFORE_SECONDS = 2.0
 AFTER_SECONDS = 1.0

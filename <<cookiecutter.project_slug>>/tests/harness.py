@@ -27,7 +27,6 @@ QUICK = {
     "APP_SHUTDOWN__QUIET_SECONDS": "0.2",
     "APP_SHUTDOWN__LIMIT_SECONDS": "10",
     "APP_SHUTDOWN__STREAM_SPREAD_SECONDS": "0.2",
-    "APP_EXAMPLES__FAULTS": "true",
 }
 
 T = TypeVar("T")
@@ -66,7 +65,7 @@ def clean_environment() -> dict[str, str]:
 class Service:
     """One process under test, run in ``folder``.
 
-    ``app`` is a module of ``tests/apps``, or one with a dot; empty means ``app serve``.
+    ``app`` is the module to run, such as ``tests.application``; empty means ``app serve``.
     ``init`` are words that come before the interpreter. ``stdout`` is what subprocess
     takes; given that, nothing that reads the log works.
     """
@@ -90,8 +89,7 @@ class Service:
             "APP_CONTROL_SOCKET": str(self.directory / "control.sock"),
             **settings,
         }
-        module = app if "." in app else f"tests.apps.{app}"
-        command = ["-m", module] if app else ["-m", "app", "serve"]
+        command = ["-m", app] if app else ["-m", "app", "serve"]
         self._stdout, self._stderr = self.directory / "stdout", self.directory / "stderr"
         with self._stdout.open("wb") as output, self._stderr.open("wb") as stderr:
             self.process = subprocess.Popen(

@@ -1,31 +1,32 @@
-"""A release in a real cluster, for the length of a rehearsal."""
+"""[drill.cluster.cluster] A release in a real cluster, for the length of a rehearsal.
+[drill.cluster.backend] The backend ``cluster``: the cluster of the current kube context.
+"""
 
 import asyncio
+import atexit
+import os
 import secrets
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from drill.backend import LoadResult, Patch
-from drill.chart.workload import Workload
-from drill.cluster import acts, installation, target
-from drill.cluster.api import Api
-from drill.cluster.clock import ClusterTimeline
-from drill.cluster.context import connect
+from drill.backend import LoadResult
+from drill.chart import Patch, Workload
+from drill.cluster import acts, release
+from drill.cluster.api import Api, connect, current_context
 from drill.cluster.load import ClusterLoad
-from drill.cluster.pods import Pods
-from drill.cluster.resources import Resources
-from drill.cluster.rollout import Rollout
-from drill.cluster.scene import Scene
+from drill.cluster.pods import ClusterTimeline, Pods
+from drill.cluster.release import Rollout, Scene
+from drill.cluster.resources import Resources, Undo
 from drill.cluster.tracker import Tracker
-from drill.cluster.undo import Undo
 from drill.errors import DrillError
 from drill.load.__main__ import Options
-from drill.plan import Plan
-from drill.record import Change, PodRecord
-from drill.timeline import Timeline
+from drill.plan import ApiFault, Plan
+from drill.record import Change, PodRecord, Timeline
 
 #: A stock kube-proxy applies a change within a second; new connections came for a second more.
 CLIENTS_SECONDS = 3.0
@@ -70,9 +71,9 @@ class KubernetesCluster:
         self._load = ClusterLoad(api, scene.namespace, scene.resources, self._clock)
         try:
             if self._place.release:
-                self._scene = await installation.take(scene, self._plan)
+                self._scene = await release.take(scene, self._plan)
             else:
-                await installation.install(scene)
+                await release.install(scene)
             self.workload = self._scene.target.workload
             deadline = self.workload.progress_deadline
             await scene.rollout.completed(deadline, self._pods.hopeless)
@@ -136,7 +137,7 @@ class KubernetesCluster:
     async def start_load(self) -> None:
         scene, plan = self._scene, self._plan
         service = scene.path("services", scene.target.service["metadata"]["name"])
-        host = target.address(await scene.api.get(service))
+        host = release.address(await scene.api.get(service))
         options = Options(host, scene.target.port, plan.rate, plan.streams, plan.routes)
         await self._load.start(scene.name, scene.tracker.deployment, options)
 
@@ -147,9 +148,9 @@ class KubernetesCluster:
         """The scene before anything has been done in it."""
         name, namespace, plan = f"drill-{secrets.token_hex(3)}", self._place.namespace, self._plan
         if self._place.release:
-            found = await target.existing(api, namespace, self._place.release)
+            found = await release.existing(api, namespace, self._place.release)
         else:
-            found = await asyncio.to_thread(target.rendered, plan, name, namespace)
+            found = await asyncio.to_thread(release.rendered, plan, name, namespace)
         deployments = f"/apis/apps/v1/namespaces/{namespace}/deployments"
         tracker = Tracker(api, namespace, self._pods, self._clock)
         return Scene(
@@ -176,3 +177,52 @@ class KubernetesCluster:
             await self._load.cancel()
             await self._scene.tracker.stop()
             await self._scene.api.close()
+
+
+class ClusterBackend:
+    """Installs a release for each rehearsal, or takes the one named ``release``.
+
+    ``context`` has to name the current context: whoever drills has to know
+    where. Pods' logs go to a numbered folder for each rehearsal, under
+    ``folder``; without one they are kept until the drill ends.
+    """
+
+    name = "cluster"
+    unsupported: Mapping[str, str] = {
+        "slow-endpoints": "the nodes' kube-proxy cannot be slowed down from here",
+        **{f"api-{fault}": "the API server cannot be broken from here" for fault in ApiFault},
+    }
+
+    def __init__(
+        self,
+        context: str | None,
+        namespace: str = "default",
+        release: str | None = None,
+        echo: Callable[[str], None] = lambda line: None,
+        folder: Path | None = None,
+    ) -> None:
+        """Raises DrillError for a context that is not confirmed."""
+        kubeconfig = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+        current = current_context(kubeconfig)
+        if context is None:
+            raise DrillError(
+                f"the current context is {current}: confirm it with --context {current}."
+            )
+        if context != current:
+            raise DrillError(
+                f"--context {context} is not the current context, which is {current}: "
+                f"`kubectl config use-context {context}` if that is the one."
+            )
+        if folder is None:
+            folder = Path(tempfile.mkdtemp(prefix="drill-"))
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        self._place = Place(kubeconfig, context, namespace, release)
+        self._echo = echo
+        self._folder = folder
+        self._clusters = 0
+
+    def open(self, plan: Plan) -> KubernetesCluster:
+        self._clusters += 1
+        folder = self._folder / str(self._clusters)
+        folder.mkdir(parents=True)
+        return KubernetesCluster(plan, self._place, folder, ClusterTimeline(self._echo))

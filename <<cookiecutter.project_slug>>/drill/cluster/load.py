@@ -1,21 +1,200 @@
-"""The load in the cluster: a Job that calls the Service, so that kube-proxy picks the pods."""
+"""[drill.cluster.job] The load as a Job, from the service's own image: its ConfigMap with the program, and itself.
+[drill.cluster.feed] The lines of the load, read back into a ledger.
+[drill.cluster.load] The load in the cluster: a Job that calls the Service, so that kube-proxy picks the pods.
+"""
 
 import asyncio
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
 
-from drill.backend import LoadResult, Manifest
-from drill.cluster import job, logs
+import drill
+from drill.backend import LoadResult
+from drill.chart import Manifest
+from drill.cluster import watch
 from drill.cluster.api import MERGE, Api, ApiError
-from drill.cluster.clock import ClusterTimeline
-from drill.cluster.feed import Feed
-from drill.cluster.resources import Resources
-from drill.cluster.sightings import ended, trouble
+from drill.cluster.pods import ClusterTimeline, ended, trouble
+from drill.cluster.resources import LABEL, Resources
 from drill.errors import DrillError
 from drill.load.__main__ import Options
+from drill.load.ledger import Job, Kind, Ledger, Lost, Reason, Sample
+
+PACKAGE = Path(drill.__file__).parent
+#: What ``drill.load`` imports.
+SOURCES = ("__init__.py", "errors.py", "record.py", "load/*.py")
+MOUNT = "/drill"
+OPTIONS = "load.json"
+
+#: For what is in flight at the end: the longest answer that is waited for, and to spare.
+GRACE_SECONDS = 60
+#: A Job that nobody ends, because the drill was killed, ends itself and is removed.
+LIFE_SECONDS = 3600
+AFTERLIFE_SECONDS = 300
+
+#: Of the service's pods: where they may run and how their image is had.
+PLACING = ("imagePullSecrets", "nodeSelector", "tolerations")
+#: What the restricted Pod Security Standard asks of a container.
+RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+
+
+def sources() -> dict[str, str]:
+    """The program: paths below the folder that is on PYTHONPATH, and texts."""
+    files = sorted(path for pattern in SOURCES for path in PACKAGE.glob(pattern))
+    return {f"drill/{path.relative_to(PACKAGE)}": path.read_text("utf-8") for path in files}
+
+
+def config_map(name: str, options: Options) -> Manifest:
+    """Keys of a ConfigMap have no slash: a dot stands for it."""
+    data = {path.replace("/", "."): text for path, text in sources().items()}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name},
+        "data": {**data, OPTIONS: options.dump()},
+    }
+
+
+def job(name: str, deployment: Manifest, release: str) -> Manifest:
+    """Placed and allowed as the service's pods are, and let in by the chart's NetworkPolicy."""
+    selector = deployment["spec"]["selector"]["matchLabels"]
+    labels = {
+        LABEL: release,
+        # The policy admits the release's tests; the Service does not select them.
+        "app.kubernetes.io/name": f"{selector.get('app.kubernetes.io/name', 'drill')}-test",
+        "app.kubernetes.io/instance": selector.get("app.kubernetes.io/instance", release),
+    }
+    items = [{"key": path.replace("/", "."), "path": path} for path in sources()]
+    volume = {
+        "name": "drill",
+        "configMap": {"name": name, "items": [*items, {"key": OPTIONS, "path": OPTIONS}]},
+    }
+    pod = {
+        **bare_pod(deployment, "load", ["python", "-m", "drill.load", f"{MOUNT}/{OPTIONS}"]),
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "volumes": [volume],
+    }
+    pod["containers"][0] |= {
+        "env": [
+            {"name": "PYTHONPATH", "value": MOUNT},
+            {"name": "PYTHONDONTWRITEBYTECODE", "value": "1"},
+        ],
+        "volumeMounts": [{"name": "drill", "mountPath": MOUNT, "readOnly": True}],
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name},
+        "spec": {
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": LIFE_SECONDS,
+            "ttlSecondsAfterFinished": AFTERLIFE_SECONDS,
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }
+
+
+def bare_pod(deployment: Manifest, name: str, command: list[str]) -> Manifest:
+    """The spec of a pod that runs a command in the service's image, and may do nothing else."""
+    template = deployment["spec"]["template"]["spec"]
+    service = template["containers"][0]
+    user = {
+        key: value
+        for key, value in (template.get("securityContext") or {}).items()
+        if key in ("runAsUser", "runAsGroup")
+    }
+    own = (service.get("securityContext") or {}).get("runAsUser")
+    container = {
+        "name": name,
+        "image": service["image"],
+        "imagePullPolicy": service.get("imagePullPolicy", "IfNotPresent"),
+        "command": command,
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "64Mi"},
+            "limits": {"memory": "256Mi"},
+        },
+        "securityContext": RESTRICTED,
+    }
+    copied = {key: template[key] for key in PLACING if key in template}
+    return {
+        **copied,
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+            **user,
+            **({"runAsUser": own} if own else {}),
+        },
+        "containers": [container],
+    }
+
+
+class Feed:
+    """Takes each line once; ``result`` when the last has come."""
+
+    def __init__(self, timeline: ClusterTimeline) -> None:
+        self.begun = asyncio.Event()
+        #: The last line: what is over, or why it failed.
+        self.last: dict[str, Any] | None = None
+        #: What else was written, as by an interpreter that fails.
+        self.noise: list[str] = []
+        self._lines = 0
+        self._entries: list[dict[str, Any]] = []
+        self._timeline = timeline
+
+    def take(self, line: str) -> None:
+        try:
+            entry = json.loads(line)
+            number, wall, entries = int(entry["n"]), float(entry["at"]), list(entry["of"])
+        except (ValueError, KeyError, TypeError):
+            self.noise.append(line)
+            return
+        self._timeline.heard(wall)
+        if number < self._lines:
+            return
+        if number > self._lines:
+            raise DrillError(
+                f"lines {self._lines} to {number - 1} of the load's log are missing: "
+                "lower --rate, or let the node keep longer logs (containerLogMaxSize)."
+            )
+        self._lines += 1
+        self._entries += entries
+        self.begun.set()
+        if entries[-1]["what"] in ("end", "failed"):
+            self.last = entries[-1]
+
+    def result(self) -> LoadResult:
+        """Raises DrillError for a load that failed, or whose end was not heard."""
+        if self.last is None or self.last["what"] == "failed":
+            said = self.last["text"] if self.last else " ".join(self.noise[-3:])
+            raise DrillError(f"the load ended early: {said or 'its log says nothing'}.")
+        of = self._timeline.of
+        ledger = Ledger(self._timeline.now)
+        for entry in self._entries:
+            at = of(entry["at"])
+            if entry["what"] in ("served", "lost"):
+                reason = entry.get("reason")
+                lost = Lost(Reason(reason[0]), reason[1]) if reason else None
+                kind = Kind(entry["kind"])
+                ledger.samples.append(Sample(kind, entry["pod"], of(entry["began"]), at, lost))
+            elif entry["what"] == "accepted":
+                ledger.jobs.append(Job(entry["job"], entry["pod"], at))
+        for name in ("messages", "streams_left_open"):
+            counts = {Kind(kind): count for kind, count in self.last[name].items()}
+            setattr(ledger, name, Counter(counts))
+        return LoadResult(ledger, self.last["late"])
+
 
 #: From the Job to the first request: its pod is scheduled, its image perhaps pulled.
 START_SECONDS = 180.0
 #: From the signal to the last line.
-STOP_SECONDS = job.GRACE_SECONDS + 15.0
+STOP_SECONDS = GRACE_SECONDS + 15.0
 PAUSE_SECONDS = 0.2
 
 
@@ -38,8 +217,8 @@ class ClusterLoad:
     async def start(self, release: str, deployment: Manifest, options: Options) -> None:
         """Returns when the first requests are under way."""
         name = f"{release}-load"
-        config = await self._resources.apply(job.config_map(name, options), release)
-        made = await self._resources.apply(job.job(name, deployment, release), release)
+        config = await self._resources.apply(config_map(name, options), release)
+        made = await self._resources.apply(job(name, deployment, release), release)
         await self._hand_over(config, made)
         try:
             async with asyncio.timeout(START_SECONDS):
@@ -103,7 +282,7 @@ class ClusterLoad:
         while True:
             over = await self._is_over(path)
             self._feed.noise.clear()
-            async for line in logs.follow(self._api, f"{path}/log", "load", lambda: True):
+            async for line in watch.follow(self._api, f"{path}/log", "load", lambda: True):
                 self._feed.take(line)
             if over or self._feed.last is not None:
                 return

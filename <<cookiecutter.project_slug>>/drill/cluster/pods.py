@@ -1,12 +1,153 @@
-"""The pods of a release as the watch shows them, their records and their logs."""
+"""[drill.cluster.clock] The rehearsal's clock, and how far the cluster's clocks are from it.
+[drill.cluster.sightings] What has happened to a pod between two versions of its object.
+[drill.cluster.pods] The pods of a release as the watch shows them, their records and their logs.
+"""
 
-from collections.abc import Callable
+import bisect
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from drill.backend import Manifest
-from drill.cluster.clock import ClusterTimeline
-from drill.cluster.sightings import deleted, ended, hopeless, serves, sightings, trouble
-from drill.record import PodRecord
+from drill.chart import Manifest
+from drill.record import Event, PodRecord, Timeline
+
+
+class ClusterTimeline(Timeline):
+    """A timeline on which times of the nodes' clocks can be placed.
+
+    Until something was heard from a node, its clock is taken for this
+    machine's. From then on the least difference between when a line was
+    written there and when it arrived here is taken for the difference of the
+    clocks. What a node says is therefore placed too late by the fastest
+    journey of a line, some milliseconds up to about 0.1 s, and the clocks of the
+    nodes are taken for one: NTP keeps them within milliseconds.
+    """
+
+    def __init__(self, echo: Callable[[str], None]) -> None:
+        super().__init__(echo)
+        self._offset = -self._zero_wall
+        self._heard = False
+
+    def heard(self, wall: float) -> None:
+        """A line arrives now that was written at ``wall``, seconds since 1970 on its node."""
+        offset = self.now() - wall
+        self._offset = min(offset, self._offset) if self._heard else offset
+        self._heard = True
+
+    def at(self, timestamp: str) -> float:
+        return self.of(datetime.fromisoformat(timestamp).timestamp())
+
+    def of(self, wall: float) -> float:
+        """A node's time, in seconds since 1970, on this clock."""
+        return wall + self._offset
+
+    def place(self, at: float, what: str, pod: str, detail: str = "") -> None:
+        """Notes an event that is told later than it happened, where it belongs."""
+        self.mark(what, pod, detail)
+        self.events.pop()
+        bisect.insort(self.events, Event(at, what, pod, detail), key=lambda event: event.at)
+
+
+def container(pod: Manifest, name: str) -> Manifest:
+    """The status of one container; empty before there is any."""
+    statuses = pod.get("status", {}).get("containerStatuses") or []
+    return next((status for status in statuses if status["name"] == name), {})
+
+
+def running(pod: Manifest, name: str) -> str:
+    """The ID of the container that runs, or nothing."""
+    status = container(pod, name)
+    return str(status.get("containerID", "")) if "running" in status.get("state", {}) else ""
+
+
+def endings(pod: Manifest, name: str) -> dict[str, Manifest]:
+    """How containers of this name have ended, as far as is still known, by their IDs."""
+    status = container(pod, name)
+    states = (status.get("lastState") or {}, status.get("state") or {})
+    ended: list[Any] = [state["terminated"] for state in states if state.get("terminated")]
+    return {end.get("containerID") or end.get("finishedAt") or "": end for end in ended}
+
+
+def ready(pod: Manifest) -> bool:
+    return any(
+        condition["type"] == "Ready" and condition["status"] == "True"
+        for condition in pod.get("status", {}).get("conditions") or []
+    )
+
+
+def deleted(pod: Manifest) -> bool:
+    return bool(pod["metadata"].get("deletionTimestamp"))
+
+
+def ended(pod: Manifest) -> bool:
+    """Whether all its containers have ended for good."""
+    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+
+
+def serves(pod: Manifest) -> bool:
+    return ready(pod) and not deleted(pod) and not ended(pod)
+
+
+def sightings(old: Manifest, new: Manifest, name: str) -> Iterator[tuple[str, str]]:
+    """Names and details of the events of ``backend.py``; ``old`` is empty for a new pod.
+
+    Signals cannot be seen, and a hook only when it fails.
+    """
+    if deleted(new) and not (old and deleted(old)):
+        yield "deleted", ""
+    if new.get("status", {}).get("reason") == "Evicted" != old.get("status", {}).get("reason"):
+        yield "evicted", str(new["status"].get("message", ""))
+    # What has ended before the pod was seen first is no news.
+    before = endings(old or new, name)
+    for key, end in endings(new, name).items():
+        if key in before:
+            continue
+        why = end.get("reason", "")
+        yield (
+            "exited",
+            f"code {end['exitCode']}"
+            + (f", {why}" if why not in ("", "Error", "Completed") else ""),
+        )
+        if not deleted(new) and not ended(new):
+            yield "restarting", f"its container ended with code {end['exitCode']}"
+    if (started := running(new, name)) and started != running(old, name):
+        yield "started", ""
+    if ready(new) and not ready(old):
+        yield "ready", ""
+    if ready(old) and not ready(new):
+        yield "unready", ""
+
+
+#: Reasons why a container waits that a person has to do something about.
+HOPELESS = (
+    "CrashLoopBackOff",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "ErrImageNeverPull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+)
+
+
+def hopeless(pod: Manifest) -> bool:
+    return trouble(pod).partition(":")[0] in HOPELESS
+
+
+def trouble(pod: Manifest) -> str:
+    """Why it does not start, as far as it says."""
+    status = pod.get("status", {})
+    for each in (
+        *(status.get("initContainerStatuses") or ()),
+        *(status.get("containerStatuses") or ()),
+    ):
+        waiting = each.get("state", {}).get("waiting") or {}
+        if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+            return f"{waiting['reason']}: {waiting.get('message', '')}".rstrip(": ")
+    for condition in status.get("conditions") or []:
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return str(condition.get("message", "it cannot be scheduled"))
+    return str(status.get("message", ""))
 
 
 class Pods:

@@ -1,16 +1,49 @@
-"""The watches of a release: its Deployment, pods, endpoints and events."""
+"""[drill.cluster.endpoints] EndpointSlices as the table that clients are served from.
+
+https://kubernetes.io/docs/reference/kubernetes-api/service-resources/endpoint-slice-v1/
+
+[drill.cluster.tracker] The watches of a release: its Deployment, pods, endpoints and events.
+"""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
-from drill.backend import Manifest
-from drill.cluster import endpoints, logs, watch
+from drill.chart import Manifest
+from drill.cluster import watch
 from drill.cluster.api import Api
-from drill.cluster.clock import ClusterTimeline
-from drill.cluster.pods import Pods
+from drill.cluster.pods import ClusterTimeline, Pods
 from drill.errors import DrillError
 from drill.record import Change, Endpoint, PodRecord
+
+
+def table(slices: Iterable[Manifest]) -> dict[str, Endpoint]:
+    """The pods of all slices of a Service. A pod that moves between slices may be in two."""
+    found: dict[str, Endpoint] = {}
+    for each in slices:
+        if each.get("addressType") != "IPv4":
+            continue
+        ports = each.get("ports") or [{}]
+        for entry in each.get("endpoints") or []:
+            target, conditions = entry.get("targetRef") or {}, entry.get("conditions") or {}
+            # Where nothing is said: ready is true, serving is as ready, terminating is false.
+            ready = conditions.get("ready") is not False
+            serving = conditions.get("serving")
+            found[target.get("name", "")] = Endpoint(
+                pod=target.get("name", ""),
+                host=entry["addresses"][0],
+                port=int(ports[0].get("port") or 0),
+                serving=ready if serving is None else serving,
+                terminating=bool(conditions.get("terminating")),
+            )
+    return found
+
+
+def changes(at: float, old: dict[str, Endpoint], new: dict[str, Endpoint]) -> list[Change]:
+    """Nobody can tell when the nodes apply them: ``seen_at`` is None."""
+    gone = [Change(at, None, pod, None) for pod in old if pod not in new]
+    return gone + [Change(at, None, pod, new[pod]) for pod in new if old.get(pod) != new[pod]]
+
 
 See = Callable[[str, Manifest], None]
 LISTED_SECONDS = 60.0
@@ -83,9 +116,9 @@ class Tracker:
             self._slices.pop(found["metadata"]["name"], None)
         else:
             self._slices[found["metadata"]["name"]] = found
-        table = endpoints.table(self._slices.values())
-        self.changes += endpoints.changes(self._timeline.now(), self.table, table)
-        self.table = table
+        new = table(self._slices.values())
+        self.changes += changes(self._timeline.now(), self.table, new)
+        self.table = new
 
     def _see_event(self, kind: str, found: Manifest) -> None:
         if kind != "DELETED":
@@ -113,7 +146,7 @@ class Tracker:
 
         async def copy() -> None:
             with record.log.open("a", encoding="utf-8") as file:
-                async for line in logs.follow(
+                async for line in watch.follow(
                     self._api,
                     f"{self._core}/pods/{name}/log",
                     container,

@@ -19,12 +19,10 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 from drill.errors import DrillError
-from drill.load.ledger import Kind, Ledger
-from drill.load.loss import Lost
-from drill.load.requests import Load
+from drill.load.ledger import Kind, Ledger, Lost
 from drill.load.routes import KINDS, SHARES, Routes
 from drill.load.streams import stream_clients
-from drill.load.traffic import Traffic
+from drill.load.traffic import Load, Traffic
 from drill.record import Endpoint
 
 #: How long it stays after its last line, so that whoever follows the log has read that.

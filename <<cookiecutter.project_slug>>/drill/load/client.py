@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from drill.load.loss import Lost, Reason
+from drill.load.ledger import Lost, Reason
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 10.0

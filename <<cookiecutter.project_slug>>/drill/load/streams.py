@@ -11,8 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
 
 from drill.load.client import Connection
-from drill.load.ledger import Kind
-from drill.load.loss import Lost, Reason
+from drill.load.ledger import Kind, Lost, Reason
 from drill.load.routes import Call
 from drill.load.traffic import Traffic
 from drill.record import Endpoint

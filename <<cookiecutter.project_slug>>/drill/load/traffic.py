@@ -1,14 +1,20 @@
-"""What all clients share, and the client that keeps its connection."""
+"""[drill.load.traffic] What all clients share, and the client that keeps its connection.
+[drill.load.requests] The clients: an open loop of requests, each kind in its share.
+
+Open loop: a request is due when the rate says so, whether or not earlier ones
+have been answered, as it is with users who do not know of each other.
+
+"""
 
 import asyncio
-from collections.abc import Callable
+import itertools
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 from drill.errors import DrillError
-from drill.load.client import Answer, Connection
-from drill.load.ledger import Ledger
-from drill.load.loss import Lost, Reason
-from drill.load.routes import Call, Routes
+from drill.load.client import Answer, Body, Connection
+from drill.load.ledger import Kind, Ledger, Lost, Reason
+from drill.load.routes import Call, Routes, Upload
 from drill.record import Endpoint
 
 
@@ -72,3 +78,144 @@ class KeptClient:
         if self._connection:
             self._connection.close()
         self._connection = None
+
+
+#: Requests a second of one kept connection.
+#:
+#: A connection that stays idle for longer than the service waits for quiet cannot
+#: be told to close: HTTP/1.1 has no words for it between two answers. Clients
+#: that reuse such a connection unchecked lose requests to any server.
+KEPT_RATE = 3.0
+
+
+class Load:
+    """Requests at ``rate`` a second until stopped, each on its own task."""
+
+    def __init__(self, traffic: Traffic, rate: float, tasks: asyncio.TaskGroup) -> None:
+        #: How far the drill itself ever fell behind its own schedule.
+        self.late = 0.0
+        self._traffic = traffic
+        self._rate = rate
+        self._tasks = tasks
+        self._shares = traffic.routes.sent()
+        self._flying: set[asyncio.Task[None]] = set()
+        self._kept: dict[Kind, list[KeptClient]] = {
+            kind: self._clients(kind, checks=kind is Kind.CHECKED)
+            for kind in (Kind.KEPT, Kind.CHECKED)
+            if kind in self._shares
+        }
+        self._turns = {kind: itertools.cycle(clients) for kind, clients in self._kept.items()}
+
+    async def run(self) -> None:
+        """Sends until cancelled; what is in flight then goes on, see ``finish``."""
+        if not self._shares:
+            return
+        kinds = itertools.cycle(interleave(self._shares))
+        began = self._traffic.clock()
+        for number, kind in enumerate(kinds):
+            due = began + number / self._rate
+            if (wait := due - self._traffic.clock()) > 0:
+                await asyncio.sleep(wait)
+            self.late = max(self.late, self._traffic.clock() - due)
+            task = self._tasks.create_task(self._attempt(Sent(kind, due)))
+            self._flying.add(task)
+            task.add_done_callback(self._flying.discard)
+
+    async def finish(self) -> None:
+        """Waits for what is in flight, then closes the kept connections."""
+        if self._flying:
+            await asyncio.wait(self._flying)
+        for client in itertools.chain(*self._kept.values()):
+            client.close()
+
+    def _clients(self, kind: Kind, *, checks: bool) -> list[KeptClient]:
+        rate = self._rate * self._shares[kind] / sum(self._shares.values())
+        count = max(1, round(rate / KEPT_RATE))
+        return [KeptClient(self._traffic, checks=checks) for _ in range(count)]
+
+    async def _attempt(self, sent: "Sent") -> None:
+        ledger = self._traffic.ledger
+        try:
+            await self._send(sent)
+        except Lost as lost:
+            ledger.lost(sent.kind, sent.pod, sent.due, lost)
+        else:
+            ledger.served(sent.kind, sent.pod, sent.due)
+
+    async def _send(self, sent: "Sent") -> None:
+        routes = self._traffic.routes
+        match sent.kind:
+            case Kind.KEPT | Kind.CHECKED if routes.plain:
+                await self._reuse(sent, routes.plain)
+            case Kind.NEW if routes.plain:
+                await self._once(sent, routes.plain)
+            case Kind.SLOW if routes.slow:
+                await self._once(sent, routes.slow)
+            case Kind.UPLOAD if routes.upload:
+                await self._once(sent, routes.upload, trickled(routes.upload))
+            case Kind.JOB if routes.job:
+                answer = await self._once(sent, routes.job)
+                self._accept(sent, answer, routes.job.id)
+
+    async def _reuse(self, sent: "Sent", call: Call) -> None:
+        client = next(self._turns[sent.kind])
+        try:
+            answer = await client.send(call)
+        finally:
+            sent.pod = client.pod
+        self._traffic.expect_success(call, answer.head.status)
+
+    async def _once(self, sent: "Sent", call: Call, body: Body | None = None) -> Answer:
+        endpoint = self._traffic.pick()
+        sent.pod = endpoint.pod
+        connection = await Connection.open(endpoint.host, endpoint.port)
+        headers = {**call.headers, "Connection": "close"}
+        try:
+            answer = await connection.request(
+                call.method, call.path, body or call.body.encode(), headers
+            )
+        finally:
+            connection.close()
+        self._traffic.expect_success(call, answer.head.status)
+        return answer
+
+    def _accept(self, sent: "Sent", answer: Answer, field: str) -> None:
+        try:
+            self._traffic.ledger.accepted(str(answer.json()[field]), sent.pod)
+        except (ValueError, TypeError, KeyError) as error:
+            raise Lost(Reason.MALFORMED, f"no {field} in the answer") from error
+
+
+@dataclass
+class Sent:
+    """A request under way; ``pod`` is known once it has picked one."""
+
+    kind: Kind
+    due: float
+    pod: str = ""
+
+
+def trickled(upload: Upload, parts: int = 8) -> Body:
+    """Its body in ``parts``, each after a pause."""
+    body = upload.body.encode().ljust(upload.octets)  # white space, so that it is valid anywhere
+    size = -(-len(body) // parts)
+
+    async def send() -> AsyncIterator[bytes]:
+        for at in range(0, len(body), size):
+            yield body[at : at + size]
+            await asyncio.sleep(upload.seconds / parts)
+
+    return Body(len(body), send())
+
+
+def interleave(shares: Mapping[Kind, int]) -> list[Kind]:
+    """Each kind as often as its share, spread as nginx spreads weighted servers."""
+    total = sum(shares.values())
+    credit = dict.fromkeys(shares, 0)
+    turns: list[Kind] = []
+    for _ in range(total):
+        for kind, share in shares.items():
+            credit[kind] += share
+        turns.append(max(credit, key=credit.__getitem__))
+        credit[turns[-1]] -= total
+    return turns

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
-from drill.local.slices import (
+from drill.local.endpoints import (
     Json,
     Service,
     bookmark,

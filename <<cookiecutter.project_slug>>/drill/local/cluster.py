@@ -1,36 +1,88 @@
-"""A release in a cluster of processes: what the API server would be asked for."""
+"""[drill.local.one_error] The errors of tasks that run side by side, as one.
+[drill.local.clients] The load on a local cluster: clients in this process, that pick endpoints as kube-proxy does.
+[drill.local.cluster] A release in a cluster of processes: what the API server would be asked for.
+[drill.local.backend] The backend ``local``: a cluster of processes on this machine.
+"""
 
 import asyncio
+import atexit
+import random
 import shutil
 import tempfile
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from drill.backend import LoadResult, Patch
+from drill.backend import LoadResult
+from drill.chart import Patch
 from drill.errors import DrillError
 from drill.load.client import CLOSE, Connection
-from drill.load.loss import Lost
-from drill.local.addresses import Place, places
+from drill.load.ledger import Ledger, Lost, Reason
+from drill.load.streams import stream_clients
+from drill.load.traffic import Load, Traffic
 from drill.local.api import SliceApi
-from drill.local.clients import Clients
-from drill.local.containers import Container
-from drill.local.deployment import Deployment
-from drill.local.disruption import Budget, evict
-from drill.local.endpoints import EndpointTable
+from drill.local.containers import Container, Manifests, Rendered
+from drill.local.deployment import Deployment, ReplicaSet
+from drill.local.endpoints import EndpointTable, Service
 from drill.local.kubelet import Pod
-from drill.local.manifests import Manifests, Rendered
-from drill.local.nodes import Nodes
-from drill.local.one_error import one_error
-from drill.local.processes import Processes
-from drill.local.replicasets import ReplicaSet
-from drill.local.service_address import ServiceAddress
-from drill.local.slices import Service
+from drill.local.machine import Place, Processes, ServiceAddress, places
+from drill.local.nodes import Budget, Nodes, evict
 from drill.plan import Plan
-from drill.record import Change, PodRecord
-from drill.timeline import Timeline
+from drill.record import Change, Endpoint, PodRecord, Timeline
+
+
+@contextmanager
+def one_error() -> Iterator[None]:
+    """Of a group of errors only one goes on: that which says what is wrong with the drill."""
+    try:
+        yield
+    except ExceptionGroup as group:
+        errors = list(leaves(group))
+        raise next((e for e in errors if isinstance(e, DrillError)), errors[0]) from None
+
+
+def leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
+    for error in group.exceptions:
+        if isinstance(error, ExceptionGroup):
+            yield from leaves(error)
+        else:
+            yield error
+
+
+class Clients:
+    """All clients of a rehearsal, from ``start`` to ``stop``."""
+
+    def __init__(
+        self, plan: Plan, table: EndpointTable, timeline: Timeline, tasks: asyncio.TaskGroup
+    ) -> None:
+        traffic = Traffic(self._pick, Ledger(timeline.now), timeline.now, plan.routes)
+        self._table = table
+        self._ledger = traffic.ledger
+        self._tasks = tasks
+        self._load = Load(traffic, plan.rate, tasks)
+        self._streams = stream_clients(traffic, plan.streams)
+        self._running: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        runs = (self._load.run(), *(client.run() for client in self._streams))
+        self._running = [self._tasks.create_task(run) for run in runs]
+
+    async def stop(self) -> LoadResult:
+        """Returns when what was under way has its answer."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._load.finish()
+        return LoadResult(self._ledger, self._load.late)
+
+    def _pick(self) -> Endpoint:
+        endpoints = self._table.seen()
+        if not endpoints:
+            raise Lost(Reason.NO_ENDPOINT)
+        return random.choice(endpoints)
+
 
 #: A release whose pods are not ready by then is not going to be.
 INSTALL_SECONDS = 60.0
@@ -205,3 +257,29 @@ class LocalCluster:
             return DrillError(f"{what}.")
         pod = max(pods, key=lambda pod: pod.record.exit_code is not None)
         return DrillError(pod.complaint, log=pod.record.log)
+
+
+class LocalBackend:
+    """Logs go to a numbered folder for each rehearsal, under ``folder``.
+
+    Without one they are kept until the drill ends. ``echo`` gets what happens.
+    """
+
+    name = "local"
+    unsupported: Mapping[str, str] = {}
+
+    def __init__(
+        self, echo: Callable[[str], None] = lambda line: None, folder: Path | None = None
+    ) -> None:
+        if folder is None:
+            folder = Path(tempfile.mkdtemp(prefix="drill-"))
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        self._echo = echo
+        self._folder = folder
+        self._clusters = 0
+
+    def open(self, plan: Plan) -> LocalCluster:
+        self._clusters += 1
+        folder = self._folder / str(self._clusters)
+        folder.mkdir(parents=True)
+        return LocalCluster(plan, folder, Timeline(self._echo))

@@ -1,19 +1,68 @@
-"""One pod, treated as the kubelet treats it: started, probed, restarted, stopped."""
+"""[drill.local.stopping] The end of a container: the hook, SIGTERM, and SIGKILL when its time is over.
+
+https://kubernetes.io/docs/concepts/containers/container-lifecycle-hooks/ and
+``killContainer`` in ``pkg/kubelet/kuberuntime``.
+
+[drill.local.kubelet] One pod, treated as the kubelet treats it: started, probed, restarted, stopped.
+"""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from drill.chart.workload import Probe
-from drill.local.addresses import is_free
+from drill.chart import Action, Probe
 from drill.local.containers import Container
 from drill.local.endpoints import EndpointTable
-from drill.local.probes import Prober
-from drill.local.processes import Process
-from drill.local.stopping import stop
-from drill.record import Endpoint, PodRecord
-from drill.timeline import Timeline
+from drill.local.machine import Process, is_free
+from drill.local.probes import Prober, run_hook
+from drill.record import Endpoint, PodRecord, Timeline
+
+#: What there is after SIGTERM at least, also when the hook has used up the grace period
+#: (minimumGracePeriodInSeconds).
+LEAST_SECONDS = 2.0
+#: What the record has for a hook that did not end by itself.
+HUNG = 137
+
+
+async def stop(
+    container: Container,
+    process: Process,
+    exited: "asyncio.Future[int]",
+    grace: float,
+    record: PodRecord,
+    timeline: Timeline,
+) -> None:
+    """Returns when the container has ended; ``grace`` is for the hook and SIGTERM together."""
+    deadline = timeline.now() + grace
+    if (action := container.template.pre_stop) is not None and grace > 0:
+        record.pre_stop_code = code = await _run(action, container, exited, grace)
+        timeline.mark("preStop ended", record.name, f"code {code}", quiet=True)
+    if not exited.done():
+        timeline.mark("SIGTERM", record.name, quiet=True)
+        process.terminate()
+        left = max(deadline - timeline.now(), LEAST_SECONDS)
+        await asyncio.wait((exited,), timeout=left)
+    if not exited.done():
+        timeline.mark("SIGKILL", record.name, "the grace period is over")
+        process.kill()
+        await asyncio.wait((exited,))
+
+
+async def _run(
+    action: Action, container: Container, exited: "asyncio.Future[int]", grace: float
+) -> int:
+    """The hook's code. It ends with its container, and here with the grace period too."""
+    hook = asyncio.ensure_future(run_hook(action, container))
+    try:
+        await asyncio.wait((hook, exited), timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+        if exited.done() and not hook.done():
+            await asyncio.wait((hook,), timeout=1.0)  # it has yet to say so
+        return hook.result() if hook.done() else HUNG
+    finally:
+        hook.cancel()
+        await asyncio.wait((hook,))
+
 
 #: Between an exit and the next start; the first restart is at once, then this doubles, as the
 #: kubelet's back-off does ("Pod Lifecycle", Container restarts). Its bound is five minutes.

@@ -1,18 +1,51 @@
-"""report.json: all that is known of the rehearsals, as report.schema.json describes it."""
+"""[drill.result.statistics] Figures of the requests: counts, percentiles, and the course of both over time.
+[drill.result.document] report.json: all that is known of the rehearsals, as report.schema.json describes it.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from drill.load.ledger import Kind
-from drill.result import statistics
+from drill.load.ledger import Kind, Sample
+from drill.rehearsal import Rehearsal
 from drill.result.analysis import Analysis
 from drill.result.case import Case
-from drill.result.endpoints import Span
-from drill.result.lane import Lane
-from drill.result.sentences import sentence
-from drill.result.statistics import Latency
+from drill.result.lanes import Lane, Span
+from drill.result.remedies import sentence
+
+BIN_SECONDS = 0.25
+
+Latency = tuple[float, float] | None
+
+
+def latency(samples: Iterable[Sample]) -> Latency:
+    """Median and 99th percentile of what was answered, in milliseconds."""
+    times = sorted(sample.seconds * 1000 for sample in samples if not sample.lost)
+    if not times:
+        return None
+    median, high = (times[min(int(len(times) * q), len(times) - 1)] for q in (0.5, 0.99))
+    return median, high
+
+
+def around(rehearsal: Rehearsal) -> dict[str, Latency]:
+    """Of new connections, before, during and after what happened."""
+    begin, end = rehearsal.disturbance
+    samples = rehearsal.ledger.of(Kind.NEW)
+    return {
+        "before": latency(s for s in samples if s.began < begin),
+        "during": latency(s for s in samples if begin <= s.began < end),
+        "after": latency(s for s in samples if s.began >= end),
+    }
+
+
+def binned(samples: Sequence[Sample], end: float) -> list[list[Sample]]:
+    """By when they were due."""
+    bins: list[list[Sample]] = [[] for _ in range(int(end / BIN_SECONDS) + 1)]
+    for sample in samples:
+        bins[min(int(sample.began / BIN_SECONDS), len(bins) - 1)].append(sample)
+    return bins
+
 
 VERSION = 1
 
@@ -51,7 +84,7 @@ def rehearsal(analysis: Analysis, title: str) -> Json:
             "requests": [_requests(analysis, kind) for kind in Kind if not kind.is_stream],
             "jobs": _jobs(analysis),
             "streams": [_streams(analysis, kind) for kind in Kind if kind.is_stream],
-            "latency": {name: _latency(times) for name, times in statistics.around(found).items()},
+            "latency": {name: _latency(times) for name, times in around(found).items()},
             "losses": [_loss(case) for case in analysis.losses],
             "faults": list(analysis.faults),
             "skipped": None,
@@ -93,10 +126,10 @@ def _spans(spans: Iterable[Span] | None) -> list[Json] | None:
 def _bins(analysis: Analysis) -> Json:
     samples = analysis.rehearsal.ledger.samples
     requests = [sample for sample in samples if not sample.kind.is_stream]
-    bins = statistics.binned(requests, analysis.end)
-    new = [statistics.latency(s for s in each if s.kind is Kind.NEW) for each in bins]
+    bins = binned(requests, analysis.end)
+    new = [latency(s for s in each if s.kind is Kind.NEW) for each in bins]
     return {
-        "seconds": statistics.BIN_SECONDS,
+        "seconds": BIN_SECONDS,
         "from": 0.0,
         "served": [sum(not sample.lost for sample in each) for each in bins],
         "lost": [sum(bool(sample.lost) for sample in each) for each in bins],
@@ -109,7 +142,7 @@ def _requests(analysis: Analysis, kind: Kind) -> Json:
     samples = analysis.rehearsal.ledger.of(kind)
     lost = sum(bool(sample.lost) for sample in samples)
     counts = {"sent": len(samples), "served": len(samples) - lost, "lost": lost}
-    return {"kind": kind, **counts, **_latency(statistics.latency(samples))}
+    return {"kind": kind, **counts, **_latency(latency(samples))}
 
 
 def _jobs(analysis: Analysis) -> Json:

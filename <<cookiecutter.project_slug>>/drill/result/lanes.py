@@ -1,15 +1,190 @@
-"""A lane for every pod, from the timeline, the endpoints and the pod's own log."""
+"""[drill.result.endpoints] What the API said of a pod's endpoint, and when clients were sent to it.
+[drill.result.lane] One pod's life as the report shows it.
+[drill.result.limit] The theoretical limit of a stop: the earliest exit that loses nothing.
+[drill.result.lanes] A lane for every pod, from the timeline, the endpoints and the pod's own log.
+"""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
+from drill.load.ledger import Reason, Sample
+from drill.record import Change, Endpoint, Event, PodRecord
 from drill.rehearsal import Rehearsal
-from drill.result.budgets import Budgets
-from drill.result.causes import SIGKILLED
-from drill.result.endpoints import Span, in_the_api, in_use, spans
-from drill.result.lane import Lane
-from drill.result.limit import with_limit
-from drill.result.logs import Life, PodLog
+from drill.result.stop import Budgets, Life, PodLog
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """``name`` holds from ``begin`` to ``end``."""
+
+    name: str
+    begin: float
+    end: float
+
+    def holds(self, at: float) -> bool:
+        return self.begin <= at < self.end
+
+
+def spans(marks: Iterable[tuple[float, str]], end: float) -> list[Span]:
+    """Each mark holds until the next, the last until ``end``; nothing holds after ""."""
+    found: list[Span] = []
+    name, begin = "", 0.0
+    for at, new in (*marks, (end, "")):
+        at = min(at, end)
+        if new == name:
+            continue
+        if name and at > begin:
+            found.append(Span(name, begin, at))
+        name, begin = new, at
+    return found
+
+
+def in_the_api(changes: Sequence[Change], pod: str, end: float) -> list[Span]:
+    """ "ready", "serving" (while it terminates), "terminating" (serving no more) or "not ready"."""
+    return spans(((c.at, _state(c.endpoint)) for c in changes if c.pod == pod), end)
+
+
+def in_use(changes: Sequence[Change], end: float) -> Mapping[str, list[Span]] | None:
+    """When clients were sent to each pod; None where nobody can tell when they learnt of it.
+
+    They are sent to what is ready and, when nothing is, to what serves while
+    it terminates, as kube-proxy does.
+    """
+    if any(change.seen_at is None for change in changes):
+        return None
+    marks: dict[str, list[tuple[float, str]]] = {change.pod: [] for change in changes}
+    for at, chosen in _choices(changes):
+        for pod, known in marks.items():
+            known.append((at, "used" if pod in chosen else ""))
+    return {pod: spans(known, end) for pod, known in marks.items()}
+
+
+def _choices(changes: Sequence[Change]) -> Iterator[tuple[float, set[str]]]:
+    known: dict[str, Endpoint] = {}
+    for change in sorted(changes, key=lambda change: change.seen_at or 0.0):
+        if change.endpoint is None:
+            known.pop(change.pod, None)
+        else:
+            known[change.pod] = change.endpoint
+        ready = {pod for pod, endpoint in known.items() if endpoint.ready}
+        serving = {pod for pod, endpoint in known.items() if endpoint.serving}
+        yield change.seen_at or 0.0, ready or serving
+
+
+def _state(endpoint: Endpoint | None) -> str:
+    if endpoint is None:
+        return ""
+    if endpoint.terminating:
+        return "serving" if endpoint.serving else "terminating"
+    return "ready" if endpoint.serving else "not ready"
+
+
+#: Exit codes of a container that was killed, as a runtime and as Python report them.
+SIGKILLED = (137, -9)
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Times on the rehearsal's clock, None for what did not happen or is not known.
+
+    All dates of a stop are None unless the pod was told to stop.
+    """
+
+    pod: PodRecord
+    events: Sequence[Event]
+    #: starting, ready, unready, draining, stopping, and gone until a restart.
+    phases: Sequence[Span]
+    endpoint: Sequence[Span]
+    #: When clients were sent to it; None where nobody can tell.
+    seen: Sequence[Span] | None
+    #: It was deleted or evicted: the grace period began.
+    told_at: float | None = None
+    signalled_at: float | None = None
+    #: By its own log.
+    draining_at: float | None = None
+    #: It closed its listener.
+    closed_at: float | None = None
+    killed_at: float | None = None
+    gone_at: float | None = None
+    grace_ends_at: float | None = None
+    #: The grace period in seconds that its deletion gave it, if that is shorter than the pod's.
+    short_grace: float | None = None
+    limit_at: float | None = None
+    #: The last moment at which a client could be sent to it.
+    last_arrival: float | None = None
+    #: The earliest exit that loses nothing.
+    possible_at: float | None = None
+    #: The service's own account of its stop, and when it was written.
+    report: dict[str, Any] | None = None
+    reported_at: float | None = None
+
+    @property
+    def name(self) -> str:
+        return self.pod.name
+
+    @property
+    def stop_began(self) -> float | None:
+        return self.told_at if self.draining_at is None else self.draining_at
+
+    @property
+    def cut(self) -> list[str]:
+        """What could not end by itself, by name."""
+        return [str(name) for name in (self.report or {}).get("cut", ())]
+
+    @property
+    def decided_by(self) -> str:
+        """The rule of the drain policy that was the last to be content; empty if nobody says."""
+        return str((self.report or {}).get("decided_by", ""))
+
+    def phase(self, at: float) -> str:
+        return next((span.name for span in self.phases if span.holds(at)), "")
+
+    def times(self, what: str) -> list[float]:
+        return [event.at for event in self.events if event.what == what]
+
+
+def with_limit(lane: Lane, samples: Sequence[Sample], budgets: Budgets) -> Lane:
+    """Adds ``last_arrival`` and ``possible_at`` to a pod that was told to stop::
+
+        max(E, D, E + J) + U
+
+    E   the last moment at which a client could still be sent to the pod: before
+        it, a closed listener refuses somebody
+    D   the end of the last request that began before E
+    J   the time over which clients of streams are told, if the pod had any, and
+        not before E: those told sooner could come back to the same pod
+    U   the clean-up, as long as it took: from the closed listener to the exit
+    """
+    told = lane.told_at
+    if told is None:
+        return lane
+    own = [sample for sample in samples if sample.pod == lane.name]
+    arrival = _last_arrival(lane, told, own)
+    lane = replace(lane, last_arrival=arrival)
+    if arrival is None or lane.gone_at is None or lane.closed_at is None or lane.killed_at:
+        return lane
+    answered = (s.ended for s in own if not s.kind.is_stream and not s.lost and s.began <= arrival)
+    spread = (budgets.stream_spread or 0.0) if _had_streams(lane, told, own) else 0.0
+    clean_up = lane.gone_at - lane.closed_at
+    return replace(
+        lane, possible_at=max(arrival, max(answered, default=arrival), arrival + spread) + clean_up
+    )
+
+
+def _last_arrival(lane: Lane, told: float, own: Sequence[Sample]) -> float | None:
+    """When the last client forgot the pod; where nobody can tell, its last request."""
+    if lane.seen is None:
+        reached = [s.began for s in own if not (s.lost and s.lost.reason is Reason.REFUSED)]
+        return max(told, *reached) if reached else None
+    return max((told, *(span.end for span in lane.seen)))
+
+
+def _had_streams(lane: Lane, told: float, own: Sequence[Sample]) -> bool:
+    if lane.report is not None:
+        return bool(lane.report.get("streams_ended"))
+    return any(sample.kind.is_stream and sample.ended >= told for sample in own)
+
 
 #: Marks of the timeline, and the phase that each begins.
 BEGINS = {"started": "starting", "ready": "ready", "unready": "unready", "exited": "gone"}

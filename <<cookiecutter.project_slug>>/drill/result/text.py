@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from drill.load.ledger import Kind
 from drill.plan import Plan
-from drill.result import statistics
+from drill.result import document
 from drill.result.analysis import Analysis
-from drill.result.lane import Lane
-from drill.result.statistics import Latency
+from drill.result.document import Latency
+from drill.result.lanes import Lane
 from drill.scenarios import Scenario
 
 Row = tuple[str, ...]
@@ -47,7 +47,7 @@ def _requests(analysis: Analysis) -> str:
         if not kind.is_stream and samples:
             lost = sum(bool(sample.lost) for sample in samples)
             counts = (len(samples), len(samples) - lost, lost)
-            times = _milliseconds(statistics.latency(samples))
+            times = _milliseconds(document.latency(samples))
             rows.append((kind, *(f"{count:,}" for count in counts), *times))
     if accepted := len(analysis.rehearsal.ledger.jobs):
         missing = analysis.jobs_missing
@@ -70,7 +70,7 @@ def _streams(analysis: Analysis) -> str:
 
 
 def _latency(analysis: Analysis) -> str:
-    spans = statistics.around(analysis.rehearsal).items()
+    spans = document.around(analysis.rehearsal).items()
     head = ("new connections", "p50", "p99")
     return table([head, *((name, *_milliseconds(times)) for name, times in spans)])
 

@@ -1,15 +1,16 @@
 """What can happen to a release. A new scenario is a file here and a line in ``SCENARIOS``."""
 
-from drill.scenarios.api_failure import WORDS, ApiFailure
-from drill.scenarios.bad_release import BadRelease
 from drill.scenarios.base import Scenario
-from drill.scenarios.blocked_loop import BlockedLoop
-from drill.scenarios.crash import Crash
-from drill.scenarios.eviction import Eviction
-from drill.scenarios.node_drain import NodeDrain
-from drill.scenarios.rolling import PrestopMissing, Rolling, SlowEndpoints
-from drill.scenarios.scale_down import ScaleDown
-from drill.scenarios.short_grace import ShortGrace
+from drill.scenarios.removals import Crash, Eviction, NodeDrain, ScaleDown, ShortGrace
+from drill.scenarios.updates import (
+    WORDS,
+    ApiFailure,
+    BadRelease,
+    BlockedLoop,
+    PrestopMissing,
+    Rolling,
+    SlowEndpoints,
+)
 
 __all__ = ["SCENARIOS", "Scenario"]
 

@@ -6,8 +6,7 @@ from typing import Any
 from drill.backend import Cluster
 from drill.load.ledger import Sample
 from drill.plan import Plan
-from drill.record import PodRecord
-from drill.timeline import Timeline
+from drill.record import PodRecord, Timeline
 
 
 class Scenario:

@@ -22,11 +22,11 @@ def main() -> int:
         case ["serve"]:
             return _serve()
         case ["drain"]:
-            from app.lifecycle import prestop
+            from app.lifecycle.management import prestop
 
             return prestop.drain()
         case ["probe", name]:
-            from app.lifecycle import prestop
+            from app.lifecycle.management import prestop
 
             return prestop.probe(name)
         case ["whoami"]:
@@ -49,7 +49,7 @@ def main() -> int:
 
 def _whoami() -> int:
     from app import whoami
-    from app.settings import SettingsError, load
+    from app.environment import SettingsError, load
 
     try:
         print(whoami.render(load()))
@@ -69,8 +69,9 @@ def _serve() -> int:
     signals.install()
     early = listen_early()
 
+    from app import wiring
+    from app.environment import SettingsError, load
     from app.main import create_service
-    from app.settings import SettingsError, load
 
     try:
         settings = load()
@@ -78,7 +79,9 @@ def _serve() -> int:
         print(error, file=sys.stderr)
         return 2
     try:
-        return create_service(settings).run(signals, early)
+        service = create_service(settings)
+        wiring.configure_logging(service, settings)
+        return service.run(signals, early)
     finally:
         signals.ignore()
 

@@ -7,7 +7,7 @@ no drain: ``python -m app serve`` runs all that, and never imports this file.
 Raises SettingsError with all wrong ``APP_*`` variables when it is imported.
 """
 
+from app.environment import load
 from app.main import create_app
-from app.settings import load
 
 app = create_app(load())

@@ -3,22 +3,18 @@
 Nested settings are joined with two underscores: ``APP_SHUTDOWN__FLOOR_SECONDS``.
 """
 
-import difflib
 import ipaddress
 import os
 import re
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     model_validator,
 )
-from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -75,59 +71,48 @@ class Group(BaseModel):
 class Shutdown(Group):
     """How long a stop waits for what, in seconds."""
 
-    floor_seconds: Annotated[
-        Seconds,
-        Field(
-            description="Least time to go on serving after readiness went false: for routers that "
-            "are sure to be late, whatever the endpoint says."
-        ),
-    ] = 0.0
+    floor_seconds: Seconds = Field(
+        default=0.0,
+        description="Least time to go on serving after readiness went false: for routers that "
+        "are sure to be late, whatever the endpoint says.",
+    )
     fallback_seconds: Seconds = Field(
         default_factory=lambda: 5.0 if in_kubernetes() else 0.0,
         description="Time to go on serving where the pod's endpoint cannot be watched, in place of "
         "the wait for it. 5 in Kubernetes, else 0.",
     )
-    slack_seconds: Annotated[
-        Seconds,
-        Field(
-            description="Time to go on serving after the pod's endpoint was seen withdrawn, and "
-            "after the pod last answered to itself at its Service's address: for nodes that "
-            "apply it later than the API and this node."
-        ),
-    ] = 2.0
-    quiet_seconds: Annotated[
-        Seconds,
-        Field(
-            description="Time without a new request that counts as the end of arrivals: whoever "
-            "still sends has not heard of the stop."
-        ),
-    ] = 1.0
-    limit_seconds: Annotated[
-        Seconds,
-        Field(description="Longest drain; requests still in flight then are cut off."),
-    ] = 18.0
-    stream_spread_seconds: Annotated[
-        Seconds,
-        Field(
-            description="Time over which SSE and WebSocket clients are told to reconnect, so that "
-            "they do not all do so at once."
-        ),
-    ] = 3.0
-    stop_seconds: Annotated[
-        Seconds,
-        Field(description="Budget for tasks and components to end once the listener is closed."),
-    ] = 5.0
-    grace_seconds: Annotated[
-        float,
-        Field(
-            ge=1,
-            le=3600,
-            allow_inf_nan=False,
-            description="Time between the request to stop and SIGKILL "
-            "(terminationGracePeriodSeconds); the watchdog ends the process one second before. "
-            "Must hold limit, stream spread, 2 s for the last goodbye, stop and that second.",
-        ),
-    ] = 30.0
+    slack_seconds: Seconds = Field(
+        default=2.0,
+        description="Time to go on serving after the pod's endpoint was seen withdrawn, and "
+        "after the pod last answered to itself at its Service's address: for nodes that "
+        "apply it later than the API and this node.",
+    )
+    quiet_seconds: Seconds = Field(
+        default=1.0,
+        description="Time without a new request that counts as the end of arrivals: whoever "
+        "still sends has not heard of the stop.",
+    )
+    limit_seconds: Seconds = Field(
+        default=18.0, description="Longest drain; requests still in flight then are cut off."
+    )
+    stream_spread_seconds: Seconds = Field(
+        default=3.0,
+        description="Time over which SSE and WebSocket clients are told to reconnect, so that "
+        "they do not all do so at once.",
+    )
+    stop_seconds: Seconds = Field(
+        default=5.0,
+        description="Budget for tasks and components to end once the listener is closed.",
+    )
+    grace_seconds: float = Field(
+        default=30.0,
+        ge=1,
+        le=3600,
+        allow_inf_nan=False,
+        description="Time between the request to stop and SIGKILL "
+        "(terminationGracePeriodSeconds); the watchdog ends the process one second before. "
+        "Must hold limit, stream spread, 2 s for the last goodbye, stop and that second.",
+    )
 
     @model_validator(mode="after")
     def _limit_above_what_it_limits(self) -> "Shutdown":
@@ -145,138 +130,114 @@ class Kubernetes(Group):
     """Where the pod asks, while it drains, whether connections are still sent to it."""
 
     services: Annotated[
-        str,
-        _matches(rf"{_SERVICE}( *, *{_SERVICE})*", "web:80 or web,web-internal"),
-        Field(
-            description="Services that select this pod, with commas between: their EndpointSlices "
-            "are watched. One with a port, as in web:80, is asked too who answers at its address, "
-            "NAME.NAMESPACE.svc or, as in web=10.0.0.7:80, the one given. Empty: nothing is "
-            "watched.",
-        ),
-    ] = ""
-    api: Annotated[
-        str,
-        _matches(r"https?://\S+", "https://10.96.0.1:443"),
-        Field(
-            description="Address of the API; empty: the one that Kubernetes tells the pod. Over "
-            "http, as to `kubectl proxy`, no token is sent.",
-        ),
-    ] = ""
-    credentials: Annotated[
-        str,
-        Field(min_length=1, description="Folder with token and ca.crt of the service account."),
-    ] = "/var/run/secrets/kubernetes.io/serviceaccount"
+        str, _matches(rf"{_SERVICE}( *, *{_SERVICE})*", "web:80 or web,web-internal")
+    ] = Field(
+        default="",
+        description="Services that select this pod, with commas between: their EndpointSlices "
+        "are watched. One with a port, as in web:80, is asked too who answers at its address, "
+        "NAME.NAMESPACE.svc or, as in web=10.0.0.7:80, the one given. Empty: nothing is "
+        "watched.",
+    )
+    api: Annotated[str, _matches(r"https?://\S+", "https://10.96.0.1:443")] = Field(
+        default="",
+        description="Address of the API; empty: the one that Kubernetes tells the pod. Over "
+        "http, as to `kubectl proxy`, no token is sent.",
+    )
+    credentials: str = Field(
+        default="/var/run/secrets/kubernetes.io/serviceaccount",
+        min_length=1,
+        description="Folder with token and ca.crt of the service account.",
+    )
 
 
 class Proxy(Group):
     """What is in front of the service, and what it is believed."""
 
-    trusted: Annotated[
-        str,
-        AfterValidator(_networks),
-        Field(
-            description="Addresses and CIDRs of proxies, with commas between, whose X-Forwarded-* "
-            "headers are read. Empty: nobody's are. Clients that connect directly from such an "
-            "address can claim to be anybody.",
-        ),
-    ] = ""
+    trusted: Annotated[str, AfterValidator(_networks)] = Field(
+        default="",
+        description="Addresses and CIDRs of proxies, with commas between, whose X-Forwarded-* "
+        "headers are read. Empty: nobody's are. Clients that connect directly from such an "
+        "address can claim to be anybody.",
+    )
     headers: Annotated[
-        str,
-        _matches(rf"{_FORWARDED}( *, *{_FORWARDED})*", "for,proto,host,prefix or some of them"),
-        Field(
-            description="Which of X-Forwarded-For, -Proto, -Host and -Prefix are read: those that "
-            "the proxies set themselves. One that a proxy passes on as the client sent it must not "
-            "be among them.",
-        ),
-    ] = "for,proto"
-    root_path: Annotated[
-        str,
-        _matches(r"(/[-a-zA-Z0-9._~]+)+", "/api"),
-        Field(
-            description="Path under which clients reach the service, such as /api, whether the "
-            "proxy strips it or not. Redirects, absolute URLs and /docs contain it. "
-            "X-Forwarded-Prefix wins over it.",
-        ),
-    ] = ""
+        str, _matches(rf"{_FORWARDED}( *, *{_FORWARDED})*", "for,proto,host,prefix or some of them")
+    ] = Field(
+        default="for,proto",
+        description="Which of X-Forwarded-For, -Proto, -Host and -Prefix are read: those that "
+        "the proxies set themselves. One that a proxy passes on as the client sent it must not "
+        "be among them.",
+    )
+    root_path: Annotated[str, _matches(r"(/[-a-zA-Z0-9._~]+)+", "/api")] = Field(
+        default="",
+        description="Path under which clients reach the service, such as /api, whether the "
+        "proxy strips it or not. Redirects, absolute URLs and /docs contain it. "
+        "X-Forwarded-Prefix wins over it.",
+    )
 
 
 class Probes(Group):
     """When a probe says no."""
 
-    stall_seconds: Annotated[
-        float,
-        Field(gt=0, le=3600, description="Blocked event loop after which /livez fails."),
-    ] = 30.0
-    unready_seconds: Annotated[
-        float,
-        Field(gt=0, le=3600, description="Blocked event loop after which /readyz fails."),
-    ] = 2.0
-    main_port: Annotated[
-        bool,
-        Field(
-            description="Answer /livez and /readyz on APP_PORT too, for balancers and for the "
-            "question who answers at the Service's address."
-        ),
-    ] = True
+    stall_seconds: float = Field(
+        default=30.0, gt=0, le=3600, description="Blocked event loop after which /livez fails."
+    )
+    unready_seconds: float = Field(
+        default=2.0, gt=0, le=3600, description="Blocked event loop after which /readyz fails."
+    )
+    main_port: bool = Field(
+        default=True,
+        description="Answer /livez and /readyz on APP_PORT too, for balancers and for the "
+        "question who answers at the Service's address.",
+    )
 
 
 class Log(Group):
     """What is logged, and how."""
 
-    level: Annotated[
-        Literal["debug", "info", "warning", "error"],
-        Field(description="Least severity that is logged."),
-    ] = "info"
-    format: Annotated[
-        Literal["auto", "json", "console"],
-        Field(description="auto: console on a terminal, JSON elsewhere."),
-    ] = "auto"
-    access: Annotated[bool, Field(description="Log a line per request; never for probes.")] = True
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severity that is logged."
+    )
+    format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="auto: console on a terminal, JSON elsewhere."
+    )
+    access: bool = Field(default=True, description="Log a line per request; never for probes.")
 
 
 #% if cookiecutter.leader_election == "yes"
 class LeaderElection(Group):
     """Which pod runs the singletons: the one that holds the Lease."""
 
-    lease: Annotated[
-        str,
-        _matches(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", "web"),
-        Field(min_length=1, description="Name of the Lease, in the pod's namespace."),
-    ] = "<< cookiecutter.project_slug >>"
-    lease_seconds: Annotated[
-        int,
-        Field(
-            ge=1,
-            le=3600,
-            description="Time after its last sign of life from which another pod may lead.",
-        ),
-    ] = 15
-    renew_seconds: Annotated[
-        float,
-        Field(
-            gt=0,
-            le=3600,
-            allow_inf_nan=False,
-            description="Time without an answer after which a leader gives up and cancels its "
-            "singletons; they have until the lease is over to clean up.",
-        ),
-    ] = 10.0
-    retry_seconds: Annotated[
-        float,
-        Field(
-            gt=0,
-            le=3600,
-            allow_inf_nan=False,
-            description="Time between two renewals, or two attempts; up to a fifth is added.",
-        ),
-    ] = 2.0
-    finish_seconds: Annotated[
-        Seconds,
-        Field(
-            description="Time that a singleton under way gets to finish at a stop, before it is "
-            "cancelled and the lease handed over."
-        ),
-    ] = 1.0
+    lease: Annotated[str, _matches(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", "web")] = Field(
+        default="<< cookiecutter.project_slug >>",
+        min_length=1,
+        description="Name of the Lease, in the pod's namespace.",
+    )
+    lease_seconds: int = Field(
+        default=15,
+        ge=1,
+        le=3600,
+        description="Time after its last sign of life from which another pod may lead.",
+    )
+    renew_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Time without an answer after which a leader gives up and cancels its "
+        "singletons; they have until the lease is over to clean up.",
+    )
+    retry_seconds: float = Field(
+        default=2.0,
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Time between two renewals, or two attempts; up to a fifth is added.",
+    )
+    finish_seconds: Seconds = Field(
+        default=1.0,
+        description="Time that a singleton under way gets to finish at a stop, before it is "
+        "cancelled and the lease handed over.",
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> "LeaderElection":
@@ -296,14 +257,6 @@ class LeaderElection(Group):
 
 
 #% endif
-class Examples(Group):
-    """Switches of the example routes."""
-
-    faults: Annotated[bool, Field(description="Serve GET /block, which blocks the event loop.")] = (
-        False
-    )
-
-
 class Settings(BaseSettings):
     """All settings of the service. Raises pydantic's ValidationError with all that is wrong."""
 
@@ -314,91 +267,37 @@ class Settings(BaseSettings):
         frozen=True,
     )
 
-    host: Annotated[
-        str, Field(description="Address to listen on; :: means all, IPv6 and IPv4.")
-    ] = "::"
-    port: Annotated[Port, Field(description="Port of the service.")] = 8080
-    management_port: Annotated[
-        Port, Field(description="Port of probes and status; not for the Service.")
-    ] = 8081
-    control_socket: Annotated[
-        str,
-        Field(
-            min_length=1,
-            description="Unix socket of the preStop hook; a private directory under the temporary "
-            "folder when its directory is not writable.",
-        ),
-    ] = "/run/app/control.sock"
-    keep_alive_seconds: Annotated[
-        int,
-        Field(
-            ge=1,
-            le=7200,
-            description="Idle time after which a connection is closed; keep it longer than that of "
-            "the proxy in front: 60 as a rule, an hour if it is Envoy.",
-        ),
-    ] = 75
+    host: str = Field(
+        default="::", description="Address to listen on; :: means all, IPv6 and IPv4."
+    )
+    port: Port = Field(default=8080, description="Port of the service.")
+    management_port: Port = Field(
+        default=8081, description="Port of probes and status; not for the Service."
+    )
+    control_socket: str = Field(
+        default="/run/app/control.sock",
+        min_length=1,
+        description="Unix socket of the preStop hook; a private directory under the temporary "
+        "folder when its directory is not writable.",
+    )
+    keep_alive_seconds: int = Field(
+        default=75,
+        ge=1,
+        le=7200,
+        description="Idle time after which a connection is closed; keep it longer than that of "
+        "the proxy in front: 60 as a rule, an hour if it is Envoy.",
+    )
     shutdown: Shutdown = Field(default_factory=Shutdown)
     kubernetes: Kubernetes = Kubernetes()
     proxy: Proxy = Proxy()
     probes: Probes = Probes()
-    log: Log = Log()
 #% if cookiecutter.leader_election == "yes"
     leader_election: LeaderElection = LeaderElection()
 #% endif
-    examples: Examples = Examples()
+    log: Log = Log()
 
     @model_validator(mode="after")
     def _two_ports(self) -> "Settings":
         if self.port == self.management_port:
             raise ValueError(f"PORT and APP_MANAGEMENT_PORT are both {self.port}: they must differ")
         return self
-
-
-class SettingsError(Exception):
-    """Wrong settings; the message has a line for each, with its value and rule."""
-
-
-def load() -> Settings:
-    """Read the settings from the environment. Raises SettingsError."""
-    wrong = _unknown()
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        # Unknown names are in ``wrong`` already, with a suggestion.
-        details = [dict(d) for d in error.errors() if d["type"] != "extra_forbidden"]
-        wrong.extend(_sentence(detail) for detail in details)
-    if wrong:
-        raise SettingsError("\n".join(wrong))
-    return settings
-
-
-def variables() -> Iterator[tuple[str, FieldInfo]]:
-    """Every variable of the service with its field, in the order of declaration."""
-    for name, info in Settings.model_fields.items():
-        group = info.annotation
-        if isinstance(group, type) and issubclass(group, Group):
-            for inner, inner_info in group.model_fields.items():
-                yield f"{PREFIX}{name}__{inner}".upper(), inner_info
-        else:
-            yield f"{PREFIX}{name}".upper(), info
-
-
-def _unknown() -> list[str]:
-    known = [name for name, _ in variables()]
-    found = [name for name in os.environ if name.startswith(PREFIX) and name.upper() not in known]
-    return [f"{name} is not a setting{_nearest(name, known)}" for name in sorted(found)]
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else "`python -m app settings` lists them"
-    return f": {hint}"
-
-
-def _sentence(detail: dict[str, Any]) -> str:
-    name = PREFIX + "__".join(str(part) for part in detail["loc"]).upper()
-    if detail["type"] == "value_error":
-        prefix = f"{name}__" if detail["loc"] else PREFIX
-        return f"{prefix}{detail['ctx']['error']}"
-    return f"{name}={detail['input']!r}: {detail['msg']}"

@@ -5,7 +5,7 @@ from typing import Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from app.settings import variables
+from app.environment import variables
 
 
 def render() -> str:

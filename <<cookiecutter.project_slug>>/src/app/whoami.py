@@ -3,9 +3,9 @@
 import textwrap
 from collections.abc import Callable, Iterator
 
-from app.lifecycle.identity import Cluster, Identity
-from app.main import cluster
+from app.lifecycle.kubernetes.identity import Cluster, Identity
 from app.settings import Settings
+from app.wiring import cluster
 
 Facts = Iterator[tuple[str, str]]
 
@@ -44,8 +44,8 @@ def _leader(identity: Identity, settings: Settings) -> Facts:
 #% endif
 def _endpoint(identity: Identity, asked: Cluster) -> Facts:
     """Where this pod stands in each of its Services, by one list."""
-    from app.lifecycle.endpoint import OwnEndpoint, Standing
-    from app.lifecycle.kube_api import KubeApi, explain
+    from app.lifecycle.kubernetes.api import KubeApi, explain
+    from app.lifecycle.kubernetes.endpoint import OwnEndpoint, Standing
 
     if not asked.services:
         yield "endpoint", "not watched: APP_KUBERNETES__SERVICES is empty"

@@ -8,13 +8,13 @@ from typing import Any
 
 import yaml
 
-from drill.chart import helm
-from drill.chart.helm import HelmError
-from drill.chart.release import CHART
+from dev import helm
+from dev.helm import HelmError
 
 __all__ = ["CHART", "PROJECT", "Helm", "HelmError", "Manifest", "Objects", "found"]
 
-PROJECT = CHART.parent
+PROJECT = Path(__file__).resolve().parents[2]
+CHART = PROJECT / "chart"
 
 Manifest = dict[str, Any]
 

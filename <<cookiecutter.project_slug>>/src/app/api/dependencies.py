@@ -1,10 +1,10 @@
-"""What handlers can ask for."""
+"""Dependencies for handlers."""
 
 from typing import Annotated
 
 from fastapi import Depends
 
-from app.lifecycle import streams
+from app.lifecycle.http import streams
 
 
 async def _draining() -> streams.Draining:
@@ -12,7 +12,7 @@ async def _draining() -> streams.Draining:
 
 
 Draining = Annotated[streams.Draining, Depends(_draining)]
-"""Whether the service drains: for handlers of streams that want to say goodbye."""
+"""The state of the drain, for handlers of streams that send a last message of their own."""
 
 
 async def _finite() -> None:
@@ -20,4 +20,4 @@ async def _finite() -> None:
 
 
 Finite = Depends(_finite)
-"""For routes whose stream ends by itself: ``dependencies=[Finite]`` lets a stop wait for it."""
+"""``dependencies=[Finite]`` lets a stop wait for a route's stream, which must end by itself."""

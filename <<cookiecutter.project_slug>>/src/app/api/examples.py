@@ -1,13 +1,14 @@
-"""One route of each kind, to copy from. Delete this file and its line in ``main.py``."""
+"""One route of each kind, to copy. Then delete this file and its line in ``main.py``."""
 
 import asyncio
+import os
 import time
 import uuid
 from collections.abc import AsyncIterator
 from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, BackgroundTasks, HTTPException, Query, Request, WebSocket
+from fastapi import APIRouter, BackgroundTasks, HTTPException, Query, WebSocket
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, Field
 from starlette.websockets import WebSocketDisconnect
@@ -21,7 +22,7 @@ Seconds = Annotated[float, Query(ge=0, le=60)]
 
 
 class Job(BaseModel):
-    """Work that goes on after its response."""
+    """Work that continues after the response."""
 
     seconds: float = Field(default=0.5, ge=0, le=60)
     note: str = ""
@@ -43,7 +44,7 @@ async def slow(seconds: Seconds = 1) -> dict[str, float]:
 
 @router.get("/events", response_class=EventSourceResponse)
 async def events(draining: Draining) -> AsyncIterator[ServerSentEvent]:
-    """An event a second, and a goodbye that asks the client to reconnect."""
+    """One event per second, and a last one that asks the client to reconnect."""
     goodbye = asyncio.create_task(draining.turn())
     try:
         count = 0
@@ -58,7 +59,7 @@ async def events(draining: Draining) -> AsyncIterator[ServerSentEvent]:
 
 @router.websocket("/echo")
 async def echo(websocket: WebSocket) -> None:
-    """Nothing here knows of the stop: the client is told with close code 1012."""
+    """Needs no code for the stop: the client gets close code 1012."""
     await websocket.accept()
     try:
         while True:
@@ -69,7 +70,7 @@ async def echo(websocket: WebSocket) -> None:
 
 @router.post("/jobs", status_code=202)
 async def start_job(job: Job, background: BackgroundTasks) -> dict[str, str]:
-    """Work in the background counts as in flight: the drain waits for it."""
+    """Background work counts as in flight: the drain waits for it."""
     job_id = uuid.uuid4().hex
     _jobs[job_id] = "running"
     background.add_task(_work, job_id, job.seconds)
@@ -79,7 +80,7 @@ async def start_job(job: Job, background: BackgroundTasks) -> dict[str, str]:
 @router.get("/jobs/{job_id}")
 async def show_job(job_id: str) -> dict[str, str]:
     if job_id not in _jobs:
-        raise HTTPException(404, "this pod has no such job")
+        raise HTTPException(404, "no such job on this pod")
     return {"id": job_id, "state": _jobs[job_id]}
 
 
@@ -91,15 +92,15 @@ async def _work(job_id: str, seconds: float) -> None:
 
 #% if cookiecutter.leader_election == "yes"
 async def take_stock() -> None:
-    """Done by one pod at a time: ``main.py`` makes it a singleton."""
-    log.info("only the leader says this")
+    """Runs on one pod at a time: ``main.py`` makes it a singleton."""
+    log.info("only the leader logs this")
 
 
 #% endif
 @router.get("/block")
-async def block(request: Request, seconds: Seconds = 1) -> dict[str, float]:
-    """Block the event loop, to see what the probes make of it."""
-    if not request.app.state.settings.examples.faults:
-        raise HTTPException(404, "set APP_EXAMPLES__FAULTS=true to serve this")
+async def block(seconds: Seconds = 1) -> dict[str, float]:
+    """Block the event loop, to see how the probes react."""
+    if os.environ.get("EXAMPLES_FAULTS") != "true":
+        raise HTTPException(404, "set EXAMPLES_FAULTS=true to enable this route")
     time.sleep(seconds)  # noqa: ASYNC251
     return {"blocked": seconds}

@@ -20,9 +20,9 @@ import uuid
 import structlog
 
 from app.components.lease_api import ApiError, ConflictError, LeaseApi, Record, now
-from app.lifecycle.identity import Identity
-from app.lifecycle.leadership import Leadership
-from app.lifecycle.singletons import Clock
+from app.lifecycle.kubernetes.identity import Identity
+from app.lifecycle.kubernetes.leadership import Leadership
+from app.lifecycle.kubernetes.singletons import Clock
 from app.settings import LeaderElection
 
 log = structlog.get_logger(__name__)

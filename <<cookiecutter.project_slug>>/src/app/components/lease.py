@@ -8,7 +8,7 @@ import structlog
 
 from app.components.candidate import BACKOFF, RELEASE, Candidate
 from app.components.lease_api import ApiError, LeaseApi, load_client, now
-from app.lifecycle.leadership import Leadership
+from app.lifecycle.kubernetes.leadership import Leadership
 from app.settings import Settings
 
 log = structlog.get_logger(__name__)

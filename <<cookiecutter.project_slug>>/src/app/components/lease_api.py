@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from app.lifecycle.identity import Identity
-from app.lifecycle.latch import Latch
+from app.lifecycle.event import Event
+from app.lifecycle.kubernetes.identity import Identity
 from app.settings import Kubernetes, LeaderElection
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Record:
 
 async def load_client() -> None:
     """Import the client without keeping the event loop from turning."""
-    loaded = Latch()
+    loaded = Event()
 
     def load() -> None:
         try:

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from app.lifecycle.budget import HURRIED, clean_up
-from app.lifecycle.latch import Latch
+from app.lifecycle.event import Event
 from app.lifecycle.ports import StartError
 from app.lifecycle.watchdog import where_is
 
@@ -93,7 +93,7 @@ class Components:
         """
         await _walk(self._needs, self._start)
 
-    async def stop(self, budget: float, hurried: Latch) -> None:
+    async def stop(self, budget: float, hurried: Event) -> None:
         """Close all that are open; each as soon as nothing that needs it is left.
 
         All together get ``budget`` seconds. What a component needs keeps a share of
@@ -148,7 +148,7 @@ class Components:
         if not running.leave.is_set():
             self.on_death(f"component {running.component.name} ended by itself")
 
-    async def _stop(self, name: str, deadline: float, hurried: Latch) -> None:
+    async def _stop(self, name: str, deadline: float, hurried: Event) -> None:
         running = self._running.pop(name)
         began = time.monotonic()
         left = max(0.0, deadline - began)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from app.lifecycle.latch import Latch
+from app.lifecycle.event import Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ async def drain(
     gauge: Gauge,
     *,
     began: float,
-    hurried: Latch,
+    hurried: Event,
     arrivals_over: Callable[[str], None],
     clock: Callable[[], float] = time.monotonic,
 ) -> bool:

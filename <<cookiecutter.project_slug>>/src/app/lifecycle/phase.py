@@ -13,7 +13,7 @@ from functools import cached_property
 
 import structlog
 
-from app.lifecycle.latch import Latch
+from app.lifecycle.event import Event
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +66,7 @@ class Lifecycle:
         self._grace = grace
         self._limit = min(limit, grace)
         self._lock = threading.Lock()
-        self._reached = {phase: Latch() for phase in Phase}
+        self._reached = {phase: Event() for phase in Phase}
         self._reached[Phase.STARTING].set()
         self.entered: dict[Phase, float] = {Phase.STARTING: clock()}
         self.phase = Phase.STARTING
@@ -85,9 +85,9 @@ class Lifecycle:
         #: Whether a stop is under way (DRAINING or later).
         self.draining = False
         #: Set by the second signal, and by ``shorten``: every wait of the stop ends now.
-        self.hurried = Latch()
+        self.hurried = Event()
         #: Set by ``shorten``.
-        self.shortened = Latch()
+        self.shortened = Event()
 
     def remaining(self) -> float:
         """Seconds until the grace period ends; infinite while no stop is under way."""

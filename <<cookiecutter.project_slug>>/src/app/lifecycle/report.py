@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from app.lifecycle.latch import Latch
+from app.lifecycle.event import Event
 from app.lifecycle.phase import Lifecycle, Phase
 from app.observability.pipe import AT_EXIT, STDOUT
 
@@ -31,14 +31,14 @@ class Journal:
     steps: list[Step] = field(default_factory=list)
     #: What could not end by itself, by name; not empty means exit code 1.
     cut: list[str] = field(default_factory=list)
-    _more: Latch = field(default_factory=Latch)
+    _more: Event = field(default_factory=Event)
 
     def note(self, text: str, **fields: object) -> None:
         """Note a step of the stop, in the main thread."""
         elapsed = self.lifecycle.elapsed()
         log.info("stop", step=text, elapsed=round(elapsed, 3), **fields)
         self.steps.append(Step(self.lifecycle.phase, f"{elapsed:6.2f} s  {text}"))
-        more, self._more = self._more, Latch()
+        more, self._more = self._more, Event()
         more.set()
 
     async def follow(self) -> AsyncIterator[Step]:

@@ -10,26 +10,26 @@ from dataclasses import dataclass
 import structlog
 import uvloop
 
+from app.lifecycle.asgi import App
 from app.lifecycle.checks import Checks
 from app.lifecycle.children import release_after_fork
 from app.lifecycle.components import Component, Components
-from app.lifecycle.control import Control
-from app.lifecycle.exchange import App
 from app.lifecycle.exits import Exit
-from app.lifecycle.forwarded import Forwarded, Proxy
-from app.lifecycle.identity import POD_HEADER, Cluster, Identity
-from app.lifecycle.management import Management, management_app, page
-from app.lifecycle.measures import measures
+from app.lifecycle.http.forwarded import Forwarded, Proxy
+from app.lifecycle.http.server import HttpServer
+from app.lifecycle.http.traffic import Traffic
+from app.lifecycle.kubernetes.identity import POD_HEADER, Cluster, Identity
+from app.lifecycle.management.control import Control
+from app.lifecycle.management.prestop import control_socket
+from app.lifecycle.management.probes import Probes, asgi
+from app.lifecycle.management.server import Management, page
+from app.lifecycle.metrics import measures
 from app.lifecycle.phase import Lifecycle, Phase
 from app.lifecycle.ports import EarlyPort, StartError, bind, share_descriptors
-from app.lifecycle.prestop import control_socket
-from app.lifecycle.probes import Probes, answer_once_started, answer_with
 from app.lifecycle.report import Journal, time_to_write
-from app.lifecycle.server import HttpServer
 from app.lifecycle.signals import Signals
 from app.lifecycle.stop import Stop, Times
 from app.lifecycle.tasks import Tasks
-from app.lifecycle.traffic import Traffic
 from app.lifecycle.watchdog import MARGIN, Watchdog, busy_threads, deaf_tasks
 from app.observability.metrics import MEDIA_TYPE, exposition
 from app.observability.pipe import STDOUT, flush_prints
@@ -83,12 +83,10 @@ class Service:
         self.probes = Probes(
             self.lifecycle, self.checks, stall=options.stall, unready=options.unready
         )
-        livez, readyz = answer_with(self.probes.livez), answer_with(self.probes.readyz)
-        startupz = answer_once_started(self.probes, self.lifecycle)
-        self._routes = {"/startupz": startupz, "/livez": livez, "/readyz": readyz}
+        self._probe_routes = self.probes.routes()
         # Inside of ``traffic``: probes and the question who answers do not pass it.
         told = Forwarded(app, options.proxy)
-        self.traffic = Traffic(told, self.lifecycle, aside=self._beside_the_application())
+        self.traffic = Traffic(told, self.lifecycle, uncounted=self._beside_the_application())
 
     def _beside_the_application(self) -> dict[str, App]:
         """Routes of the main port that are not the application's."""
@@ -97,8 +95,8 @@ class Service:
         pod = self._options.identity.pod.encode()
         who = ((POD_HEADER, pod),) if pod else ()
         return {
-            "/livez": answer_with(self.probes.livez),
-            "/readyz": answer_with(self.probes.readyz, *who),
+            "/livez": asgi(self._probe_routes["/livez"]),
+            "/readyz": asgi(self._probe_routes["/readyz"], *who),
         }
 
     def run(self, signals: Signals, early: EarlyPort | None = None) -> int:
@@ -184,13 +182,12 @@ class Service:
         )
         server.on_death = self.lifecycle.drain
         routes = {
-            **self._routes,
+            **self._probe_routes,
             "/statusz": page(lambda: json.dumps(self.status()), b"application/json"),
             "/metrics": page(lambda: self._metrics(server), MEDIA_TYPE),
         }
         control = Control(path, self.lifecycle, self.journal, clients=limits.control)
-        app = management_app(routes)
-        return server, Management(app, management, control, connections=limits.management)
+        return server, Management(routes, management, control, limit=limits.management)
 
     def _metrics(self, server: HttpServer) -> str:
         """What ``/metrics`` shows."""

@@ -15,18 +15,17 @@ from app.lifecycle.children import children, end_children, kill_children
 from app.lifecycle.components import Components
 from app.lifecycle.drain import DrainPolicy, Rotation, drain
 from app.lifecycle.exits import Exit
-from app.lifecycle.gauge import TrafficGauge
-from app.lifecycle.identity import Cluster, Identity
+from app.lifecycle.http.server import FLUSH, HttpServer
+from app.lifecycle.http.streams import STREAM_GRACE, end_streams
+from app.lifecycle.http.traffic import Traffic, TrafficGauge
+from app.lifecycle.kubernetes.identity import Cluster, Identity
 from app.lifecycle.phase import LAST_CHANCE, Lifecycle, Phase
 from app.lifecycle.report import Journal, Report, seconds_per_phase, time_to_write
-from app.lifecycle.server import FLUSH, HttpServer
-from app.lifecycle.streams import FAREWELL, end_streams
 from app.lifecycle.tasks import Tasks
-from app.lifecycle.traffic import Traffic
 from app.lifecycle.watchdog import busy_threads, stacks, where_is
 
 if TYPE_CHECKING:
-    from app.lifecycle.rotation import RotationWatch
+    from app.lifecycle.kubernetes.rotation import RotationWatch
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +54,7 @@ class Times:
 
     def longest(self) -> float:
         """How long a stop may take, with the goodbyes of the last streams."""
-        return self.limit + self.stream_spread + 2 * FAREWELL + self.stop
+        return self.limit + self.stream_spread + 2 * STREAM_GRACE + self.stop
 
 
 @dataclass(slots=True)
@@ -180,7 +179,7 @@ class Stop:
                 self.journal.note(f"the endpoint is not watched: no Service is named; {rule}")
             return None
         # Only now: a service that does not stop has no use for it.
-        from app.lifecycle.rotation import RotationWatch
+        from app.lifecycle.kubernetes.rotation import RotationWatch
 
         def take(rotation: Rotation, sentence: str) -> None:
             gauge.set_rotation(rotation)

@@ -14,7 +14,7 @@ import structlog
 
 from app.lifecycle.budget import clean_up
 #% if cookiecutter.leader_election == "yes"
-from app.lifecycle.leadership import Leadership
+from app.lifecycle.kubernetes.leadership import Leadership
 #% endif
 from app.lifecycle.phase import Lifecycle, Phase
 

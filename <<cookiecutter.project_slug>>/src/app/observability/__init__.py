@@ -1,1 +1,1 @@
-"""Logs: what the service tells about itself."""
+"""Logs, metrics and request ids."""

@@ -1,4 +1,4 @@
-"""The access log: a line per request, in the same form and on the same stream."""
+"""The access log: one line per request, in the format and on the output of the other logs."""
 
 import json
 import time
@@ -8,17 +8,14 @@ from typing import Any, Protocol
 from app.observability.logging import printable
 from app.observability.pipe import Pipe
 
-#: Longest User-Agent that is logged.
+#: Maximum length of a logged User-Agent.
 LONGEST_AGENT = 256
 
 _quote = json.encoder.encode_basestring_ascii
 
 
 class Request(Protocol):
-    """What the access log reads of a finished request, and of its ASGI scope.
-
-    The scope names the client as far as trusted proxies have told of it.
-    """
+    """A finished request; its ASGI scope has the client as reported by trusted proxies."""
 
     @property
     def scope(self) -> MutableMapping[str, Any]: ...
@@ -30,15 +27,15 @@ class Request(Protocol):
     def sent(self) -> int: ...
     @property
     def request_id(self) -> str: ...
-    def ending(self) -> tuple[int, str]: ...
+    def outcome(self) -> tuple[int, str]: ...
 
 
 class AccessLog:
-    """Writes one line per finished request to ``pipe``, together with the next ones.
+    """Writes one line per finished request to ``pipe``, several lines at once.
 
-    It formats the line itself: through the logging machinery it would cost each
-    request several times as much as all the rest of the lifecycle. The order of the
-    lines is that of the events: any other log line is written after those that wait.
+    It formats the line itself: structlog would cost each request several times as much as
+    the rest of the lifecycle. Lines stay in the order of their events: any other log line
+    is written after the buffered ones.
     """
 
     def __init__(
@@ -50,7 +47,7 @@ class AccessLog:
         identity: Mapping[str, str],
     ) -> None:
         self._write = pipe.write_soon
-        # Written once: it is the same for every request.
+        # Formatted once: it is the same for every request.
         self._identity = "".join(f'"{key}": {_quote(value)}, ' for key, value in identity.items())
         self._as_json = as_json
         self._phase = phase
@@ -58,8 +55,8 @@ class AccessLog:
         self._stamp = ""
 
     def __call__(self, request: Request, seconds: float) -> None:
-        status, by = request.ending()
-        # The server sends no body to a HEAD, whatever the application has given it.
+        status, by = request.outcome()
+        # The server sends no body for HEAD, even if the application returns one.
         sent = 0 if request.method == "HEAD" else request.sent
         scope = request.scope
         client = (scope.get("client") or ("",))[0]

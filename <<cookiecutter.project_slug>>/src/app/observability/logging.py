@@ -1,31 +1,58 @@
-"""Logs: one JSON object a line, or colours on a terminal; one pipe for all of them."""
+"""Logs: one JSON object per line, or colours on a terminal, with the id of the request."""
 
 import logging
+import random
+import re
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping
-from typing import Literal, TextIO
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
+from typing import Literal, Protocol, TextIO
 
 import structlog
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from app.observability.pipe import STDOUT, Pipe
-from app.observability.request_id import current_request
 
 log = structlog.get_logger(__name__)
 
 Format = Literal["auto", "json", "console"]
 
 
+class HasRequestId(Protocol):
+    """A request; its id is computed on first use."""
+
+    @property
+    def request_id(self) -> str: ...
+
+
+#: The request that this code runs for; None outside a request.
+current_request: ContextVar[HasRequestId | None] = ContextVar("current_request", default=None)
+
+_valid_id = re.compile(rb"[\w.:/+=@-]{1,128}").fullmatch
+
+
+def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The caller's ``X-Request-ID``, or a new one of 16 hexadecimal digits.
+
+    A value longer than 128 characters, or with characters other than letters, digits and
+    ``_.:/+=@-``, is not accepted: it would appear in every log line.
+    """
+    for name, value in headers:
+        if name == b"x-request-id" and _valid_id(value):
+            return value.decode("ascii")
+    return f"{random.getrandbits(64):016x}"
+
+
 def configure(
     level: str, form: Format, context: Callable[[], Mapping[str, object]] = lambda: {}
 ) -> Pipe:
-    """Route structlog, the standard library's loggers and warnings to stdout; return its pipe.
+    """Send structlog, the standard library's loggers and warnings to stdout; return its pipe.
 
-    So go errors that nobody catches in threads and finalizers: standard error may be
-    blocked as well. ``form`` "auto" means console on a terminal, JSON elsewhere.
-    ``context`` is asked for fields that every line carries.
+    Uncaught errors of threads and finalizers go there too: standard error may block as
+    well. ``form`` "auto" means console on a terminal, JSON elsewhere. ``context`` returns
+    the fields of every line.
     """
 
     def add_context(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -61,7 +88,7 @@ def configure(
     logging.captureWarnings(True)
     threading.excepthook = _thread_failed
     sys.unraisablehook = _error_ignored
-    # uvicorn tells of each server it starts and of each WebSocket; the phases say it once.
+    # uvicorn logs each server start and each WebSocket; the phases and the access log suffice.
     if level != "debug":
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     structlog.configure(
@@ -85,16 +112,15 @@ def _thread_failed(failed: threading.ExceptHookArgs) -> None:
 
 
 def _error_ignored(ignored: "sys.UnraisableHookArgs") -> None:
-    # What failed is told by its name: the object itself may be half gone.
+    # Only the object's name: the object itself may be half destroyed.
     where = getattr(ignored.object, "__qualname__", type(ignored.object).__name__)
     log.error("error in a finalizer", where=where, exc_info=ignored.exc_value)
 
 
 def printable(text: str) -> str:
-    """``text`` with escapes for what would break the line, move the cursor or hide text.
+    """Escape what is not printable: it could break the line, move the cursor or hide text.
 
-    That is all that ``str.isprintable`` says no to: control characters, and those that
-    change the direction of text, among others.
+    For ``str.isprintable`` these are control characters, changes of text direction and others.
     """
     if text.isprintable():
         return text
@@ -104,7 +130,7 @@ def printable(text: str) -> str:
 
 
 def _printable_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Nothing that a client has sent forges a line on a terminal."""
+    """Keep clients from forging log lines on a terminal."""
     return {
         printable(key): value
         if key == "exc_info"
@@ -116,7 +142,7 @@ def _printable_values(_logger: WrappedLogger, _method: str, event: EventDict) ->
 
 
 def _indented(text: str) -> str:
-    """Lines of a traceback; an error's message may have more than one."""
+    """Indent the lines of a traceback; an error's message may have several."""
     return "\n".join(f"  {printable(line.expandtabs())}" for line in text.splitlines())
 
 

@@ -1,9 +1,7 @@
 """The Prometheus text format, version 0.0.4.
 
-What the service exposes on ``/metrics`` of the management port is listed in
-``app.lifecycle.measures``: phase, readiness, requests in flight, streams,
-connections, event loop, drain, checks and tasks. Everything is read from memory
-when it is asked for; requests pay nothing for it, and no library is needed.
+``app.lifecycle.metrics`` lists what ``/metrics`` of the management port exposes. All values
+are read from memory at each scrape: requests pay nothing, and no library is needed.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +16,7 @@ Labels = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A name, what it means, and its value for each set of labels."""
+    """A metric with one value per set of labels."""
 
     name: str
     kind: Literal["gauge", "counter"]
@@ -27,7 +25,7 @@ class Metric:
 
 
 def exposition(metrics: Iterable[Metric]) -> str:
-    """``metrics`` as text, each with its HELP and TYPE, in the order given."""
+    """Format ``metrics`` in the given order, each with its HELP and TYPE."""
     lines: list[str] = []
     for metric in metrics:
         lines.append(f"# HELP {metric.name} {_escaped(metric.help)}")
@@ -42,6 +40,6 @@ def _braced(labels: Labels) -> str:
 
 
 def _escaped(text: str, quote: str = "") -> str:
-    """``text`` with a backslash before what would end it: a line break, or its ``quote``."""
+    """Escape backslashes, line breaks and ``quote``."""
     text = text.replace("\\", "\\\\").replace("\n", "\\n")
     return text.replace(quote, f"\\{quote}") if quote else text

@@ -1,9 +1,9 @@
-"""Standard output that nobody waits for: a thread writes what the service logs.
+"""Standard output that never blocks the service: a thread writes the log lines.
 
-Whoever reads a container's output may stall: a log driver that blocks, a full pipe, a
-terminal held with Ctrl-S. A service that waited for it would answer no request and hear
-no signal. Lines are therefore kept, up to a limit, and dropped beyond it; how many is
-counted, and said as soon as the output can be written again.
+The reader of a container's output may stall: a log driver that blocks, a full pipe, a
+terminal held with Ctrl-S. A service that waited for it would serve no requests and react
+to no signals. So lines are buffered up to a limit and dropped beyond it. The dropped lines
+are counted, and the count is logged as soon as the output can be written again.
 """
 
 import atexit
@@ -20,27 +20,27 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-#: Characters that may wait to be written; JSON lines are ASCII, so these are bytes.
+#: Maximum size of the buffer in characters, which are bytes: JSON lines are ASCII.
 LIMIT = 1024 * 1024
-#: Characters of whole lines that go out in one write, unless one line is longer.
+#: Characters of whole lines per write, unless one line is longer.
 CHUNK = 16 * 1024
-#: Seconds for which lines that can wait are gathered: one write for all of them.
-GATHER = 0.1
-#: Seconds that the end of the process waits for what is still to be written.
+#: Seconds for which lines that are not urgent are collected into one write.
+BATCH = 0.1
+#: Seconds that the exit of the process waits for the buffer to be written.
 AT_EXIT = 1.0
 
 STDERR = 2
 
-WORKS, GATHERS, SLEEPS = range(3)
+WRITING, BATCHING, IDLE = range(3)
 
 
 class Pipe:
-    """A descriptor that is written to by a daemon thread, which starts with the first line.
+    """A descriptor written by a daemon thread, which starts with the first line.
 
     ``write`` and ``write_soon`` never block; each takes one line with its line break. They
     are safe in any thread, in signal handlers and in finalizers. The thread sleeps while
-    there is nothing to write. A forked child, which has no such thread, writes directly,
-    and so does a process that cannot start one.
+    there is nothing to write. A forked child has no such thread and writes directly, and
+    so does a process that cannot start one.
     """
 
     def __init__(self, descriptor: int, limit: int = LIMIT) -> None:
@@ -52,66 +52,65 @@ class Pipe:
 
     def _begin(self) -> None:
         #: Lines that were not written: beyond the limit, or because writing failed.
-        self.dropped = 0
-        self._told = 0
-        # Reentrant: a signal handler or a finalizer may log in the middle of a line.
+        self.dropped = self._reported = 0
+        # Reentrant: a signal handler or a finalizer may log while this thread holds it.
         self._lock = threading.RLock()
         self._lines: list[str] = []
         self._size = 0
         self._urgent = False
         self._flushes: list[threading.Event] = []
         self._last: tuple[str, threading.Event] | None = None
-        #: When lines are given up for the sake of the last one; monotonic.
-        self._give_up = float("inf")
-        self._state = SLEEPS
+        #: When the lines before the last one are dropped, on the monotonic clock.
+        self._drop_at = float("inf")
+        self._state = IDLE
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._direct = False
-        #: What the thread itself has to say.
+        #: Lines that the thread itself logs.
         self._notice: list[str] = []
-        self._failed = self._torn = False
+        self._failed = self._mid_line = False
 
     def _in_child(self) -> None:
         self._begin()
         self._direct = True
 
-    # -- for those who log --------------------------------------------------------------
+    # -- called by any thread -----------------------------------------------------------
 
     def write(self, line: str) -> None:
-        """Write ``line`` at once, and all that waits before it."""
+        """Write ``line`` at once, after all buffered lines."""
         if threading.current_thread() is self._thread:
             self._notice.append(line)
         else:
-            self._keep(line, urgent=True)
+            self._buffer(line, urgent=True)
 
     def write_soon(self, line: str) -> None:
-        """Write ``line`` within ``GATHER`` seconds, together with others."""
-        self._keep(line, urgent=False)
+        """Write ``line`` within BATCH seconds, together with others."""
+        self._buffer(line, urgent=False)
 
     def flush(self, timeout: float = 0.0) -> None:
-        """Wait at most ``timeout`` seconds until everything taken so far has been written."""
+        """Wait at most ``timeout`` seconds until all lines so far are written."""
         with self._lock:
             if timeout <= 0 or self._thread is None:
                 return
             written = threading.Event()
             self._flushes.append(written)
-            self._call()
+            self._wake_writer()
         written.wait(timeout)
 
     def last(self, line: str, timeout: float) -> None:
         """Write ``line`` after all others; return after ``timeout`` seconds at the latest.
 
-        It has room however much waits. Half of the time is for the lines before it; what
-        is left of them then is dropped.
+        It has room even in a full buffer. The lines before it get half of the time; those
+        not written by then are dropped.
         """
         written = threading.Event()
         with self._lock:
             self._last = line, written
-            self._give_up = time.monotonic() + timeout / 2
-            self._call()
+            self._drop_at = time.monotonic() + timeout / 2
+            self._wake_writer()
         written.wait(timeout)
 
-    def _keep(self, line: str, *, urgent: bool) -> None:
+    def _buffer(self, line: str, *, urgent: bool) -> None:
         with self._lock:
             size = self._size + len(line)
             if size > self._limit and self._size:
@@ -121,103 +120,101 @@ class Pipe:
             self._lines.append(line)
             if urgent:
                 self._urgent = True
-                if self._state is not WORKS:
-                    self._call()
-            elif self._state is SLEEPS:
-                self._call()
+                if self._state is not WRITING:
+                    self._wake_writer()
+            elif self._state is IDLE:
+                self._wake_writer()
 
-    def _call(self) -> None:
-        """Make somebody write; the lock is held."""
+    def _wake_writer(self) -> None:
+        """Wake or start the thread, or write directly; the lock is held."""
         if self._thread is None and not self._direct:
             thread = threading.Thread(target=self._run, name="log", daemon=True)
             try:
                 thread.start()
                 self._thread = thread
-            except RuntimeError:  # no more threads, or the interpreter ends
+            except RuntimeError:  # no more threads, or the interpreter exits
                 self._direct = True
         if self._direct:
-            self._pass()
+            self._write_buffer()
         else:
             self._urgent = self._urgent or bool(self._flushes or self._last)
-            self._state = WORKS
+            self._state = WRITING
             self._wake.put(None)
 
-    # -- for the thread -----------------------------------------------------------------
+    # -- called by the writing thread ---------------------------------------------------
 
     def _run(self) -> None:
         while True:
             with self._lock:
                 idle = not (self._lines or self._flushes or self._last)
-                self._state = SLEEPS if idle else WORKS
+                self._state = IDLE if idle else WRITING
             if idle:
                 self._wake.get()
             with self._lock:
-                gather = not self._urgent
-                self._state = GATHERS if gather else WORKS
-            if gather:
+                batch = not self._urgent
+                self._state = BATCHING if batch else WRITING
+            if batch:
                 with contextlib.suppress(queue.Empty):
-                    self._wake.get(timeout=GATHER)
-            self._pass()
+                    self._wake.get(timeout=BATCH)
+            self._write_buffer()
 
-    def _pass(self) -> None:
-        """Write what waits now, then what there is to say about dropped lines."""
+    def _write_buffer(self) -> None:
+        """Write the buffered lines, the number of dropped lines, and the last line if due."""
         with self._lock:
-            self._state = SLEEPS if self._direct else WORKS
+            self._state = IDLE if self._direct else WRITING
             self._urgent = False
             lines, self._lines = self._lines, []
             flushes, self._flushes = self._flushes, []
         for chunk, size in _chunks(lines):
-            written = time.monotonic() < self._give_up and self._put("".join(chunk))
+            written = time.monotonic() < self._drop_at and self._write("".join(chunk))
             with self._lock:
                 self._size -= size
                 self.dropped += 0 if written else len(chunk)
-        if not self._failed and self.dropped > self._told:
-            self._tell()
+        if not self._failed and self.dropped > self._reported:
+            self._report_dropped()
+        last = None
         with self._lock:
-            last = self._last
-            if last is not None and (not self._lines or time.monotonic() >= self._give_up):
-                self._last = None
-            else:
-                last = None
+            if not self._lines or time.monotonic() >= self._drop_at:
+                last, self._last = self._last, None
         if last is not None:
-            self._put(last[0])
+            self._write(last[0])
             last[1].set()
-        for written_so_far in flushes:
-            written_so_far.set()
+        for flushed in flushes:
+            flushed.set()
 
-    def _tell(self) -> None:
-        """Say how many lines are missing here."""
-        told, self._told = self._told, self.dropped
-        log.error("log lines dropped", count=self._told - told)
+    def _report_dropped(self) -> None:
+        """Log how many lines are missing at this point."""
+        reported, self._reported = self._reported, self.dropped
+        log.error("log lines dropped", count=self._reported - reported)
         notice, self._notice = self._notice, []
-        if notice and not self._put("".join(notice)):
-            self._told = told
+        if notice and not self._write("".join(notice)):
+            self._reported = reported
 
-    def _put(self, text: str) -> bool:
-        """Write ``text`` however long that takes; False if it cannot be written."""
-        start = b"\n" if self._torn else b""
+    def _write(self, text: str) -> bool:
+        """Write ``text``, however long that takes; False if it cannot be written."""
+        start = b"\n" if self._mid_line else b""
         data = memoryview(start + text.encode("utf-8", "backslashreplace"))
         whole = len(data)
         try:
             while data:
                 try:
                     data = data[os.write(self._descriptor, data) :]
-                except BlockingIOError:  # whoever shares the descriptor has made it so
+                except BlockingIOError:  # made non-blocking by a process that shares it
                     select.select([], [self._descriptor], [])
         except OSError as error:
-            self._torn = self._torn or len(data) < whole
+            self._mid_line = self._mid_line or len(data) < whole
             if not self._failed:
                 self._failed = True
-                text = f"descriptor {self._descriptor} cannot be written: {error.strerror}"
+                text = f"cannot write to descriptor {self._descriptor}: {error.strerror}"
                 with contextlib.suppress(OSError):
-                    os.write(STDERR, f"{text}; log lines are dropped until it can be\n".encode())
+                    os.write(STDERR, f"{text}; dropping log lines until it works\n".encode())
             return False
-        self._failed = self._torn = False
+        self._failed = self._mid_line = False
         return True
 
 
 def _chunks(lines: list[str]) -> Iterator[tuple[list[str], int]]:
-    """``lines`` in groups of about ``CHUNK`` characters, and how many characters they are."""
+    """Groups of ``lines`` of about CHUNK characters, each with its number of characters."""
     chunk: list[str] = []
     size = 0
     for line in lines:
@@ -231,9 +228,9 @@ def _chunks(lines: list[str]) -> Iterator[tuple[list[str], int]]:
 
 
 def flush_prints(timeout: float) -> bool:
-    """Write what ``print`` has left in the buffer; False when it fails or takes longer.
+    """Flush the buffer of ``print``; False when that fails or takes longer.
 
-    The interpreter would wait for that while it ends, for ever if nobody reads.
+    The interpreter would do this at exit, and wait forever if nobody reads.
     """
     done = threading.Event()
 
@@ -248,5 +245,5 @@ def flush_prints(timeout: float) -> bool:
     return done.is_set()
 
 
-#: Where the service logs to.
+#: The output of all logs.
 STDOUT = Pipe(1)

@@ -1,0 +1,239 @@
+"""Writes what follows from the settings and from ``values.yaml``: ``make generate``.
+
+- ``config`` in the chart's schema has a property for every setting that the chart does not set
+  itself, as a value or as text: `--set-string`, fractions of `--set` and GitOps tools write text.
+- ``chart/files/limits.yaml`` has the limits of the numbers among them: JSON Schema does not look
+  for a number in a text.
+- Every value may be null in the schema: an empty key of a values file is null.
+- ``chart/files/defaults.yaml`` has the defaults of values that are missing or null.
+- The tables of ``chart/README.md`` and ``docs/reference.md``.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from app import settings_table
+from app.environment import variables
+from app.settings import Settings
+
+PROJECT = Path(__file__).resolve().parents[1]
+CHART = PROJECT / "chart"
+#: Of a line of the schema; whatever fits into one has one.
+WIDTH = 320
+
+#: Null leaves these out: of all that have a default, they alone stay null.
+LEFT_OUT_BY_NULL = ("autoscaling.cpuPercent", "runAsUser", "spread.zones", "spread.nodes")
+
+#: What pydantic takes for a yes or a no, in any case, and the empty text, which sets nothing.
+TRUTHS = ("true", "t", "yes", "y", "on", "1", "false", "f", "no", "n", "off", "0", "")
+NUMBER = r"^([-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?)?$"
+INTEGER = r"^([-+]?[0-9]+)?$"
+LIMITS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
+#: Larger ones are not exact any more when a values file has been read.
+EXACT = 2**53 - 1
+
+#: What Helm hands to a chart that is part of another one.
+OF_A_PARENT = ("global", "enabled", "tags")
+
+Json = Any
+
+
+def schema() -> Json:
+    """The chart's schema as it should be."""
+    written = json.loads((CHART / "values.schema.json").read_text("utf-8"))
+    written["properties"]["config"]["properties"] = {
+        name: as_value_or_text(rule) for name, rule in config_rules()
+    }
+    for rule in written["properties"].values():
+        allow_null(rule)
+    return written
+
+
+def as_value_or_text(rule: Json) -> Json:
+    """What a values file may say of a setting with this rule, which reads it as a variable.
+
+    Rules for text do not hold for numbers and the other way round, so one object can have both.
+    """
+    if "anyOf" in rule:
+        return {**rule, "anyOf": [as_value_or_text(inner) for inner in rule["anyOf"]]}
+    kind = rule.get("type")
+    if kind == "boolean":
+        either = "|".join(
+            "".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in word) for word in TRUTHS
+        )
+        return {
+            **rule,
+            "type": ["boolean", "integer", "string"],
+            "minimum": 0,
+            "maximum": 1,
+            "pattern": f"^({either})$",
+        }
+    if kind in ("number", "integer"):
+        return {
+            **rule,
+            "type": [kind, "string"],
+            "pattern": NUMBER if kind == "number" else INTEGER,
+        }
+    if kind in ("array", "object"):
+        return {**rule, "type": [kind, "string"]}
+    if "enum" in rule:
+        return {**rule, "enum": [*rule["enum"], ""]}
+    if kind == "string":
+        rule = {key: value for key, value in rule.items() if key != "minLength"}
+        if "pattern" in rule:
+            rule["pattern"] = f"^$|{rule['pattern']}"
+        return {**rule, "type": ["string", "integer"], "minimum": -EXACT, "maximum": EXACT}
+    return rule
+
+
+def limits_text() -> str:
+    """Limits of the settings that are numbers, a line for each."""
+    lines = ["# Written by `make generate` from the settings: limits of the numbers of `config:`."]
+    for name, rule in config_rules():
+        for one in (rule, *rule.get("anyOf", ())):
+            limits = {key: one[key] for key in LIMITS if key in one}
+            if limits and one["type"] in ("number", "integer"):
+                lines.append(f"{name}: {json.dumps(limits)}")
+    return "\n".join(lines) + "\n"
+
+
+def allow_null(rule: Json) -> None:
+    """Let the value be null, and those in it that have a name; not the items of a list."""
+    if "enum" in rule and None not in rule["enum"]:
+        rule["enum"] = [*rule["enum"], None]
+    if "anyOf" in rule and {"type": "null"} not in rule["anyOf"]:
+        rule["anyOf"] = [*rule["anyOf"], {"type": "null"}]
+    if "type" in rule:
+        types = [rule["type"]] if isinstance(rule["type"], str) else rule["type"]
+        rule["type"] = types if "null" in types else [*types, "null"]
+    more = rule.get("additionalProperties")
+    for inner in [*rule.get("properties", {}).values(), *([more] if more else [])]:
+        allow_null(inner)
+
+
+def config_rules() -> list[tuple[str, Json]]:
+    """Settings that `config:` takes, with their rules."""
+    whole = Settings.model_json_schema()
+    own = set(
+        re.findall(r"name: (APP_\w+)", (CHART / "templates/deployment.yaml").read_text("utf-8"))
+    )
+    rules = []
+    for name, _ in variables():
+        rule = whole
+        for part in name.removeprefix("APP_").lower().split("__"):
+            rule = rule["properties"][part]
+            if "$ref" in rule:
+                rule = whole["$defs"][rule["$ref"].rpartition("/")[2]]
+        if name not in own:
+            rules.append(
+                (name, {key: rule[key] for key in rule if key not in ("title", "default")})
+            )
+    return rules
+
+
+def as_text(part: Json, indent: int = 0) -> str:
+    """JSON with a line for whatever fits into one."""
+    line = json.dumps(part, ensure_ascii=False)
+    if not isinstance(part, dict) or len(line) + indent <= WIDTH or not part:
+        return line
+    pad = " " * (indent + 2)
+    rows = [f"{pad}{json.dumps(key)}: {as_text(value, indent + 2)}" for key, value in part.items()]
+    return "{\n" + ",\n".join(rows) + "\n" + " " * indent + "}"
+
+
+def schema_text() -> str:
+    """The file: definitions have a line each, however long."""
+    whole = schema()
+    named = whole.pop("definitions")
+    rows = [f"    {json.dumps(name)}: {json.dumps(rule)}" for name, rule in named.items()]
+    return as_text(whole)[:-2] + ',\n  "definitions": {\n' + ",\n".join(rows) + "\n  }\n}\n"
+
+
+def rows(rule: Json, values: Json, prefix: str = "") -> list[tuple[str, Json, str]]:
+    """Path, default and description of every value that is set as one."""
+    found = []
+    for name, inner in rule["properties"].items():
+        path, default = f"{prefix}{name}", (values or {}).get(name)
+        if "properties" in inner and name != "config":
+            found += rows(inner, default, f"{path}.")
+        else:
+            found.append((path, default, inner.get("description", "")))
+    return found
+
+
+def values() -> Json:
+    return yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
+
+
+def defaults_text() -> str:
+    """What a value is that is missing: a line for each, by its path."""
+    found: dict[str, Json] = {}
+    for path, default, _ in rows(schema(), values()):
+        group = path.rpartition(".")[0]
+        if default is not None and path not in LEFT_OUT_BY_NULL:
+            found[path] = default
+        elif group:
+            found.setdefault(group, {})
+    used = {path.rpartition(".")[0] for path in found}
+    lines = [
+        "# Written by `make generate` from ../values.yaml: a value that is missing or null;",
+        "# those that null leaves out have no line.",
+        *(
+            f"{path}: {json.dumps(default, ensure_ascii=False)}"
+            for path, default in found.items()
+            if path not in used
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def table() -> str:
+    """The table of values for the README."""
+    lines = ["| Value | Default | What it is |", "| --- | --- | --- |"]
+    for path, default, description in rows(schema(), values()):
+        shown = f"`{json.dumps(default)}`"
+        if not isinstance(default, str) and len(shown) > 60:
+            shown = "see values.yaml"
+        lines.append(f"| `{path}` | {shown} | {description} |")
+    return "\n".join(lines)
+
+
+def settings() -> str:
+    """The table of settings: a row for each variable."""
+    lines = ["| Variable | Default | Allowed | What it is |", "| --- | --- | --- | --- |"]
+    for name, info in variables():
+        # A default that depends on where the process runs is in the description.
+        default = "" if info.default_factory else info.default
+        shown = str(default).lower() if isinstance(default, bool) else str(default)
+        by_type = "true or false" if isinstance(default, bool) else "text"
+        allowed = "; ".join(settings_table.rule(info)) or by_type
+        default = f" `{shown}` " if shown else " "
+        lines.append(f"| `{name}` |{default}| {allowed} | {info.description} |")
+    return "\n".join(lines)
+
+
+def with_table(path: Path, mark: str, table: str) -> str:
+    """The text of ``path`` with ``table`` between its marks."""
+    between = re.compile(rf"(?<=<!-- {mark} -->\n).*(?=\n<!-- end of {mark} -->)", re.DOTALL)
+    return between.sub(lambda _: table, path.read_text("utf-8"))
+
+
+def files() -> dict[Path, str]:
+    """Every generated file as it should be."""
+    readme, reference = CHART / "README.md", PROJECT / "docs" / "reference.md"
+    return {
+        CHART / "values.schema.json": schema_text(),
+        CHART / "files/defaults.yaml": defaults_text(),
+        CHART / "files/limits.yaml": limits_text(),
+        readme: with_table(readme, "values", table()),
+        reference: with_table(reference, "settings", settings()),
+    }
+
+
+if __name__ == "__main__":
+    for path, text in files().items():
+        path.write_text(text, "utf-8")

@@ -1,1 +1,0 @@
-"""The chart, rendered and read."""

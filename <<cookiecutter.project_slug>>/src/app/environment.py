@@ -1,0 +1,60 @@
+"""Reads the settings from ``APP_*`` variables; a wrong one is named with its value and rule."""
+
+import difflib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from app.settings import PREFIX, Group, Settings
+
+
+class SettingsError(Exception):
+    """Wrong settings; the message has a line for each, with its value and rule."""
+
+
+def load() -> Settings:
+    """Read the settings from the environment. Raises SettingsError."""
+    wrong = _unknown()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        # Unknown names are in ``wrong`` already, with a suggestion.
+        details = [dict(d) for d in error.errors() if d["type"] != "extra_forbidden"]
+        wrong.extend(_sentence(detail) for detail in details)
+    if wrong:
+        raise SettingsError("\n".join(wrong))
+    return settings
+
+
+def variables() -> Iterator[tuple[str, FieldInfo]]:
+    """Every variable of the service with its field, in the order of declaration."""
+    for name, info in Settings.model_fields.items():
+        group = info.annotation
+        if isinstance(group, type) and issubclass(group, Group):
+            for inner, inner_info in group.model_fields.items():
+                yield f"{PREFIX}{name}__{inner}".upper(), inner_info
+        else:
+            yield f"{PREFIX}{name}".upper(), info
+
+
+def _unknown() -> list[str]:
+    known = [name for name, _ in variables()]
+    found = [name for name in os.environ if name.startswith(PREFIX) and name.upper() not in known]
+    return [f"{name} is not a setting{_nearest(name, known)}" for name in sorted(found)]
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else "`python -m app settings` lists them"
+    return f": {hint}"
+
+
+def _sentence(detail: dict[str, Any]) -> str:
+    name = PREFIX + "__".join(str(part) for part in detail["loc"]).upper()
+    if detail["type"] == "value_error":
+        prefix = f"{name}__" if detail["loc"] else PREFIX
+        return f"{prefix}{detail['ctx']['error']}"
+    return f"{name}={detail['input']!r}: {detail['msg']}"

@@ -1,0 +1,1 @@
+"""The application's port: connections, requests and streams, and how each of them ends."""

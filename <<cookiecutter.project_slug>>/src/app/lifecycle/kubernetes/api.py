@@ -1,0 +1,204 @@
+"""The two questions that are put to the API server: list, and watch from there on.
+
+The standard library does: no client library is as light, and this runs for seconds.
+https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
+"""
+
+import http.client
+import json
+import os
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from app.lifecycle.kubernetes.bounded import BoundedSocket, Deadline
+from app.lifecycle.kubernetes.endpoint import SERVICE_LABEL
+from app.lifecycle.kubernetes.identity import Cluster
+
+Json = Mapping[str, Any]
+
+#: Seconds for a whole answer that is not a stream.
+PATIENCE = 2.0
+#: Seconds after which the server is asked to end a stream: one that hangs is told from one
+#: in which nothing happens by its not ending, half of ``PATIENCE`` later.
+STREAM = 3
+#: Most slices in an answer, and most bytes of an answer or of a line of a stream. A slice of a
+#: hundred endpoints is about 60 kB.
+PAGE = 5
+LARGEST = 8_000_000
+
+GONE = 410
+
+
+class ApiError(Exception):
+    """The API does not tell; the message says what is missing."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class KubeApi:
+    """EndpointSlices of the namespace that belong to ``services``.
+
+    For one thread. All methods raise ApiError, OSError or http.client.HTTPException, and
+    ValueError and its like for answers that are none; ``explain`` has words for them.
+    """
+
+    def __init__(self, cluster: Cluster, namespace: str, services: Iterable[str]) -> None:
+        self._credentials = Path(cluster.credentials)
+        self._namespace = namespace or self._read("namespace")
+        self._services = list(services)
+        self._secure, self._host, self._port = _address(cluster.api)
+        self._connection: http.client.HTTPConnection | None = None
+        self._socket: BoundedSocket | None = None
+        self._deadline = Deadline(0)
+        #: What was listed or heard of last, and where the watch goes on; opaque.
+        self.version = ""
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def slices(self) -> Iterator[Json]:
+        """All slices, page by page; ``version`` is set at the end."""
+        self._deadline = Deadline(PATIENCE)
+        token = ""
+        while True:
+            more = {"continue": token} if token else {}
+            answer = json.loads(self._body(self._get(limit=str(PAGE), **more)))
+            if not isinstance(answer, dict) or answer.get("kind") != "EndpointSliceList":
+                raise ApiError("what answers is no list of EndpointSlices")
+            yield from answer.get("items") or ()
+            token = answer["metadata"].get("continue") or ""
+            if not token:
+                self.version = answer["metadata"]["resourceVersion"]
+                return
+
+    def changes(self) -> Iterator[tuple[str, Json]]:
+        """Changes since ``version``, as they come, until the server ends the stream.
+
+        Raises ApiError with status 410 where the server no longer knows that version.
+        """
+        self._deadline = Deadline(PATIENCE)
+        response = self._get(
+            watch="true",
+            allowWatchBookmarks="true",
+            resourceVersion=self.version,
+            timeoutSeconds=str(STREAM),
+        )
+        for line in self._lines(response):
+            event = json.loads(line)
+            kind, changed = event["type"], event["object"]
+            if kind == "ERROR":
+                raise _refusal(int(changed.get("code") or 0), str(changed.get("message", "")))
+            self.version = changed["metadata"]["resourceVersion"]
+            yield kind, changed
+
+    def _get(self, **query: str) -> http.client.HTTPResponse:
+        """Ask; return an answer whose status is 200."""
+        selector = f"{SERVICE_LABEL} in ({','.join(self._services)})"
+        path = f"/apis/discovery.k8s.io/v1/namespaces/{self._namespace}/endpointslices?" + (
+            urlencode({"labelSelector": selector, **query})
+        )
+        headers = {"Accept": "application/json"}
+        if self._secure:
+            # Read anew each time: the kubelet exchanges it.
+            headers["Authorization"] = f"Bearer {self._read('token')}"
+        connection = self._connected()
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        if response.status != http.client.OK:
+            self.close()
+            raise _refusal(response.status, response.reason)
+        return response
+
+    def _connected(self) -> http.client.HTTPConnection:
+        """A connection on which everything ends by ``_deadline``."""
+        if self._connection is None:
+            # TLS is the socket's business.
+            self._connection = http.client.HTTPConnection(self._host, self._port)
+        if self._connection.sock is None or self._socket is None:
+            trust = self._trust() if self._secure else None
+            self._socket = BoundedSocket.connect(self._host, self._port, self._deadline, trust)
+            self._connection.sock = self._socket
+        self._socket.deadline = self._deadline
+        return self._connection
+
+    def _trust(self) -> ssl.SSLContext:
+        # Not create_default_context: Python 3.13 made it refuse CAs that many clusters have.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=self._read("ca.crt"))
+        return context
+
+    def _read(self, name: str) -> str:
+        try:
+            return (self._credentials / name).read_text("utf-8").strip()
+        except OSError as error:
+            path = self._credentials / name
+            raise ApiError(f"{path} cannot be read ({error.strerror}): is it mounted?") from None
+
+    def _body(self, response: http.client.HTTPResponse) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while part := response.read1(65536):
+            parts.append(part)
+            size += len(part)
+            if size > LARGEST:
+                raise ApiError(f"the answer is larger than {LARGEST:,} bytes")
+        response.close()  # Python before 3.13 takes no further request otherwise
+        return b"".join(parts)
+
+    def _lines(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
+        """Lines of a stream; what comes after the last line break is not one."""
+        if self._socket is not None:
+            self._socket.deadline = Deadline(STREAM + PATIENCE / 2)
+        rest = b""
+        while part := response.read1(65536):
+            *lines, rest = (rest + part).split(b"\n")
+            yield from filter(bytes.strip, lines)
+            if len(rest) > LARGEST:
+                raise ApiError(f"a line of the stream is longer than {LARGEST:,} bytes")
+        response.close()
+
+
+def explain(error: Exception) -> str:
+    """What is missing, in words for whoever reads the log."""
+    if isinstance(error, ApiError):
+        return str(error)
+    if isinstance(error, TimeoutError):
+        return "the API does not answer"
+    if isinstance(error, ssl.SSLError):
+        return f"the API's certificate: {error.reason or error}"
+    if isinstance(error, http.client.HTTPException):
+        return f"the API broke off its answer: {type(error).__name__}"
+    if isinstance(error, OSError):
+        return f"the API cannot be reached: {error.strerror or error}"
+    return f"the API's answer makes no sense: {type(error).__name__}"
+
+
+def _refusal(status: int, reason: str) -> ApiError:
+    known = {
+        401: "the API does not accept the token (401)",
+        403: "no permission to list and watch endpointslices (403): is there a Role?",
+        404: "the API has no endpointslices (404)",
+        GONE: "the API has forgotten what was listed (410)",
+    }
+    return ApiError(known.get(status, f"the API says {status} {reason}".rstrip()), status)
+
+
+def _address(api: str) -> tuple[bool, str, int]:
+    """Whether to use TLS, host and port. Raises ApiError where nobody has said it."""
+    if not api:
+        host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
+        port = os.environ.get("KUBERNETES_SERVICE_PORT") or "443"
+        if not host:
+            raise ApiError("KUBERNETES_SERVICE_HOST is not set: this is no pod")
+        bare = host.removeprefix("[").removesuffix("]")
+        api = f"https://[{bare}]:{port}" if ":" in bare else f"https://{bare}:{port}"
+    parts = urlsplit(api)
+    secure = parts.scheme == "https"
+    return secure, parts.hostname or "", parts.port or (443 if secure else 80)

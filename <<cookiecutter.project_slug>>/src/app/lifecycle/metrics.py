@@ -1,0 +1,132 @@
+"""What ``/metrics`` tells: the state of this process in numbers.
+
+Read in the management thread while the main thread goes on. Sets that belong to
+the main thread are therefore copied before they are looked through.
+"""
+
+import time
+
+from app.lifecycle.checks import Checks
+from app.lifecycle.http.server import Connections
+from app.lifecycle.http.traffic import Traffic
+from app.lifecycle.management.probes import Probes
+from app.lifecycle.phase import Lifecycle, Phase
+from app.lifecycle.tasks import Tasks
+from app.observability.metrics import Metric
+
+#: Unix time; what came before it was the interpreter reading modules.
+STARTED = time.time()
+
+
+def measures(
+    *,
+    lifecycle: Lifecycle,
+    probes: Probes,
+    traffic: Traffic,
+    connections: Connections,
+    checks: Checks,
+    tasks: Tasks,
+    log_lines_dropped: int,
+) -> list[Metric]:
+    """Every metric of the service, as of now."""
+    phase = lifecycle.phase
+    return [
+        Metric(
+            "app_phase",
+            "gauge",
+            "1 for the phase in which the service is, 0 for the others.",
+            [({"phase": one.label}, int(one is phase)) for one in Phase],
+        ),
+        _gauge("app_ready", "Whether /readyz says yes.", int(probes.readyz().ok)),
+        _gauge(
+            "app_requests_in_flight",
+            "Requests that are not done, their background work included; no streams.",
+            traffic.in_flight,
+        ),
+        _gauge(
+            "app_streams_open",
+            "Streams of events or records and WebSockets that have not ended.",
+            len(traffic.open_streams),
+        ),
+        _gauge(
+            "app_connections_open",
+            "Connections to the main port; WebSockets are among them.",
+            len(connections.connections),
+        ),
+        Metric(
+            "app_connections_accepted_total",
+            "counter",
+            "Connections to the main port so far.",
+            [({}, connections.accepted)],
+        ),
+        Metric(
+            "app_connections_refused_total",
+            "counter",
+            "Connections to the main port closed at once, for want of file descriptors.",
+            [({}, connections.refused)],
+        ),
+        _gauge(
+            "app_event_loop_stalled_seconds",
+            "Time for which the event loop has not turned; 0 while it does.",
+            probes.heartbeat.stalled(),
+        ),
+        _gauge(
+            "app_drain_seconds",
+            "Time since the stop was asked for; 0 before.",
+            lifecycle.elapsed(),
+        ),
+        Metric(
+            "app_check_well",
+            "gauge",
+            "Whether the check was well when it last ran; 0 before that.",
+            [
+                (
+                    {"check": name, "gating": "true" if result["gating"] else "false"},
+                    int(result["well"] is True),
+                )
+                for name, result in checks.results().items()
+            ],
+        ),
+        Metric(
+            "app_task_failures_total",
+            "counter",
+            "How many times background work of this name raised.",
+            [({"task": name}, count) for name, count in sorted(dict(tasks.failures).items())],
+        ),
+#% if cookiecutter.leader_election == "yes"
+        _gauge(
+            "app_leader",
+            "Whether this pod leads, and with that runs the singletons.",
+            int(tasks.leadership.leads),
+        ),
+        Metric(
+            "app_leader_changes_total",
+            "counter",
+            "Changes of leader that this pod saw.",
+            [({}, tasks.leadership.changes)],
+        ),
+        Metric(
+            "app_singletons_cut_total",
+            "counter",
+            "How many rounds of a singleton of this name were cut off.",
+            [({"task": name}, count) for name, count in sorted(dict(tasks.leadership.cut).items())],
+        ),
+#% endif
+        Metric(
+            "app_log_lines_dropped_total",
+            "counter",
+            "Log lines that were not written: standard output was blocked or broken.",
+            [({}, log_lines_dropped)],
+        ),
+        _gauge("app_tasks_running", "Background tasks that run.", len(tasks.names())),
+        _gauge(
+            "process_start_time_seconds",
+            "Unix time at which the process started, but for its imports.",
+            STARTED,
+        ),
+    ]
+
+
+def _gauge(name: str, meaning: str, value: float) -> Metric:
+    """A metric without labels that goes up and down."""
+    return Metric(name, "gauge", meaning, [({}, value)])

@@ -1,0 +1,62 @@
+"""How the settings reach the lifecycle, the cluster and the log."""
+
+from app.lifecycle.http.forwarded import Proxy
+from app.lifecycle.kubernetes.identity import Cluster, Identity, ServiceName
+from app.lifecycle.service import Options, Service
+from app.lifecycle.stop import Times
+from app.observability import logging
+from app.observability.access import AccessLog
+from app.settings import Settings, listed
+
+
+def options(settings: Settings) -> Options:
+    """What the lifecycle runs by."""
+    shutdown = settings.shutdown
+    return Options(
+        host=settings.host,
+        port=settings.port,
+        management_port=settings.management_port,
+        control_socket=settings.control_socket,
+        keep_alive=settings.keep_alive_seconds,
+        probes_on_main_port=settings.probes.main_port,
+        stall=settings.probes.stall_seconds,
+        unready=settings.probes.unready_seconds,
+        times=Times(
+            floor=shutdown.floor_seconds,
+            slack=shutdown.slack_seconds,
+            quiet=shutdown.quiet_seconds,
+            limit=shutdown.limit_seconds,
+            fallback=shutdown.fallback_seconds,
+            stream_spread=shutdown.stream_spread_seconds,
+            stop=shutdown.stop_seconds,
+            grace=shutdown.grace_seconds,
+        ),
+        identity=Identity.from_environment(),
+        cluster=cluster(settings),
+        proxy=Proxy(
+            trusted=tuple(listed(settings.proxy.trusted)),
+            headers=frozenset(listed(settings.proxy.headers)),
+            root_path=settings.proxy.root_path,
+        ),
+    )
+
+
+def cluster(settings: Settings) -> Cluster:
+    """Where this pod asks about its own endpoint."""
+    kubernetes = settings.kubernetes
+    services = [ServiceName.parse(name) for name in listed(kubernetes.services)]
+    if not settings.probes.main_port:  # /readyz on the main port tells which pod answers
+        services = [service._replace(port=0) for service in services]
+    return Cluster(tuple(services), kubernetes.api, kubernetes.credentials)
+
+
+def configure_logging(service: Service, settings: Settings) -> None:
+    """Log to standard output, with a line for each request if that is asked for."""
+    stream = logging.configure(settings.log.level, settings.log.format, service.context)
+    if settings.log.access:
+        service.traffic.on_done = AccessLog(
+            stream,
+            as_json=logging.is_json(settings.log.format),
+            phase=service.phase,
+            identity=service.identity,
+        )

@@ -1,0 +1,219 @@
+"""Sets of values that together set every value of the chart at least once."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CHART = Path(__file__).resolve().parents[2] / "chart"
+
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+PEER = {"namespaceSelector": {"matchLabels": {"team": "edge"}}}
+
+
+def values_file(name: str) -> Any:
+    return yaml.safe_load((CHART / f"values-{name}.yaml").read_text("utf-8"))
+
+
+CASES: dict[str, Any] = {
+    "defaults": {},
+    "dev": values_file("dev"),
+    "production": values_file("production"),
+    "single-node": values_file("single-node"),
+    "all-typed": {
+        "global": {"anything": 1},
+        "enabled": True,
+        "tags": {"web": True},
+        "behind": "aws-alb",
+        "shutdown": {
+            "floorSeconds": 2.5,
+            "slackSeconds": 1,
+            "watchEndpoints": True,
+            "fallbackSeconds": 3,
+            "quietSeconds": 0.5,
+            "limitSeconds": 10,
+            "streamSpreadSeconds": 1,
+            "stopSeconds": 4,
+            "marginSeconds": 3,
+        },
+        "keepAliveSeconds": 90,
+        "proxy": {
+            "trusted": ["10.1.0.7", "fd00::/8"],
+            "headers": ["for", "proto", "prefix"],
+            "rootPath": "/shop/v1",
+        },
+#% if cookiecutter.leader_election == "yes"
+        "leaderElection": {
+            "leaseSeconds": 20,
+            "renewSeconds": 12.5,
+            "retrySeconds": 3,
+            "finishSeconds": 0,
+        },
+#% endif
+        "image": {
+            "repository": "registry.example.com:5000/a/b",
+            "tag": "1.2.3",
+            "digest": DIGEST,
+            "pullPolicy": "Always",
+        },
+        "imagePullSecrets": [{"name": "registry"}],
+        "config": {
+            "APP_HOST": "0.0.0.0",
+            "APP_KUBERNETES__API": "https://10.96.0.1",
+            "APP_KUBERNETES__CREDENTIALS": "/var/run/secrets/kubernetes.io/serviceaccount",
+            "APP_PROBES__UNREADY_SECONDS": 1000000 / 1e6,
+            "APP_PROBES__MAIN_PORT": False,
+            "APP_LOG__LEVEL": "debug",
+            "APP_LOG__FORMAT": "json",
+            "APP_LOG__ACCESS": False,
+        },
+        "secrets": ["database"],
+        "env": [
+            {"name": "ZONE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['zone']"}}},
+            {"name": "TZ", "value": "UTC"},
+        ],
+        "listen": {"port": 9000, "managementPort": 9001},
+        "probes": {
+            "stallSeconds": 20,
+            "startup": {
+                "initialDelaySeconds": 2,
+                "periodSeconds": 3,
+                "timeoutSeconds": 4,
+                "failureThreshold": 10,
+            },
+            "readiness": {"periodSeconds": 5, "timeoutSeconds": 3, "failureThreshold": 1},
+            "liveness": {"periodSeconds": 15, "timeoutSeconds": 10, "failureThreshold": 2},
+        },
+        "replicas": 5,
+        "podDisruptionBudget": {"enabled": True, "maxUnavailable": 1},
+        "rollout": {
+            "maxSurge": 2,
+            "maxUnavailable": "10%",
+            "minReadySeconds": 7,
+            "progressDeadlineSeconds": 120,
+            "revisionHistoryLimit": 2,
+        },
+        "spread": {"zones": "DoNotSchedule", "nodes": "ScheduleAnyway"},
+        "resources": {"requests": {"cpu": 1}, "limits": {"cpu": "2", "memory": "1Gi"}},
+        "runAsUser": 4711,
+        "tmpSize": "1Gi",
+        "serviceAccount": {
+            "create": True,
+            "name": "robot",
+            "annotations": {"iam.example.com/role": "reader"},
+            "automountToken": True,
+        },
+        "service": {
+            "type": "LoadBalancer",
+            "port": 8000,
+            "annotations": {"example.com/scheme": "internal"},
+            "externalTrafficPolicy": "Local",
+            "loadBalancerClass": "example.com/nlb",
+            "loadBalancerSourceRanges": ["10.0.0.0/8"],
+        },
+        "ingress": {
+            "enabled": True,
+            "className": "nginx",
+            "annotations": {"example.com/a": "b"},
+            "hosts": [
+                {"host": "a.example.com"},
+                {"host": "b.example.com", "paths": [{"path": "/v1", "pathType": "Exact"}]},
+            ],
+            "tls": [{"secretName": "tls", "hosts": ["a.example.com"]}],
+        },
+        "httpRoute": {
+            "enabled": True,
+            "annotations": {"example.com/a": "b"},
+            "parentRefs": [{"name": "gateway", "namespace": "edge", "sectionName": "https"}],
+            "hostnames": ["a.example.com"],
+            "rules": [
+                {
+                    "matches": [{"path": {"type": "PathPrefix", "value": "/v1"}}],
+                    "timeouts": {"request": "30s"},
+                    "filters": [
+                        {
+                            "type": "RequestHeaderModifier",
+                            "requestHeaderModifier": {"set": [{"name": "x", "value": "y"}]},
+                        }
+                    ],
+                }
+            ],
+        },
+        "networkPolicy": {
+            "enabled": True,
+            "from": [PEER],
+            "managementFrom": [PEER],
+            "dns": [{"ipBlock": {"cidr": "10.96.0.10/32"}}],
+            "api": [{"ipBlock": {"cidr": "10.0.0.1/32"}}],
+            "egress": [{"to": [PEER], "ports": [{"port": 5432, "protocol": "TCP"}]}],
+        },
+        "monitoring": {
+            "enabled": True,
+            "interval": "1m",
+            "scrapeTimeout": "60s",
+            "labels": {"release": "prometheus"},
+        },
+        "test": {"path": "/hello"},
+        "sidecars": [{"name": "proxy", "image": "proxy:1", "ports": [{"containerPort": 3306}]}],
+        "initContainers": [{"name": "migrate", "image": "migrate:1", "command": ["up"]}],
+        "volumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+        "volumeMounts": [{"name": "ca", "mountPath": "/etc/ca", "readOnly": True}],
+        "nodeSelector": {"kubernetes.io/arch": "amd64"},
+        "tolerations": [{"key": "spot", "operator": "Exists", "effect": "NoSchedule"}],
+        "affinity": {
+            "nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {
+                    "nodeSelectorTerms": [
+                        {"matchExpressions": [{"key": "disk", "operator": "In", "values": ["ssd"]}]}
+                    ]
+                }
+            }
+        },
+        "priorityClassName": "high",
+        "fullnameOverride": "other",
+        "labels": {"team": "payments"},
+        "annotations": {"example.com/reload": "true"},
+        "podLabels": {"zone": "a"},
+        "podAnnotations": {"example.com/scrape": "false"},
+    },
+    "hpa": {
+        "autoscaling": {
+            "kind": "hpa",
+            "minReplicas": 1,
+            "maxReplicas": 3,
+            "cpuPercent": None,
+            "memoryPercent": 80,
+            "metrics": [
+                {
+                    "type": "Pods",
+                    "pods": {
+                        "metric": {"name": "requests"},
+                        "target": {"type": "AverageValue", "averageValue": "100"},
+                    },
+                }
+            ],
+            "behavior": {"scaleUp": {"stabilizationWindowSeconds": 5}},
+        },
+    },
+    "keda": {
+        "autoscaling": {
+            "kind": "keda",
+            "minReplicas": 2,
+            "maxReplicas": 9,
+            "cpuPercent": 50,
+            "triggers": [
+                {
+                    "type": "cron",
+                    "metadata": {"timezone": "UTC", "start": "0 8 * * *", "end": "0 18 * * *"},
+                }
+            ],
+        },
+    },
+    "platform-chooses": {
+        "runAsUser": None,
+        "serviceAccount": {"create": False},
+        "podDisruptionBudget": {"enabled": False},
+        "networkPolicy": {"enabled": False},
+    },
+    "unwatched": {"shutdown": {"watchEndpoints": False}},
+}
