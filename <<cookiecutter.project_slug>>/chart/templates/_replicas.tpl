@@ -11,13 +11,13 @@ that started with an autoscaler never had a number; an annotation says so. Witho
 {{- .Values.replicas -}}
 {{- else -}}
 {{- $live := lookup "apps/v1" "Deployment" .Release.Namespace (include "<< cookiecutter.project_slug >>.name" .) -}}
-{{- if and $live (not (dig "metadata" "annotations" (include "<< cookiecutter.project_slug >>.numberless" .) "" $live)) -}}
+{{- if and $live (not (dig "metadata" "annotations" (include "<< cookiecutter.project_slug >>.withoutReplicas" .) "" $live)) -}}
 {{- max (int $live.spec.replicas) (int .Values.autoscaling.minReplicas) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 
 {{/* The annotation of a Deployment that is rendered without a number. */}}
-{{- define "<< cookiecutter.project_slug >>.numberless" -}}
+{{- define "<< cookiecutter.project_slug >>.withoutReplicas" -}}
 << cookiecutter.project_slug >>/replicas-left-to
 {{- end -}}

@@ -12,8 +12,8 @@ null, and their sums. Times are added up only here.
 {{- $fallback := ternary $router.fallback $typed.fallbackSeconds (kindIs "invalid" $typed.fallbackSeconds) -}}
 {{- $limit := ternary (addf (maxf $floor $fallback) 13) $typed.limitSeconds (kindIs "invalid" $typed.limitSeconds) -}}
 {{- $farewell := 2 -}}
-{{- $told := addf $limit $typed.streamSpreadSeconds $farewell -}}
-{{- $stopped := addf $told $typed.stopSeconds -}}
+{{- $streamsEnded := addf $limit $typed.streamSpreadSeconds $farewell -}}
+{{- $stopped := addf $streamsEnded $typed.stopSeconds -}}
 floor: {{ $floor }}
 slack: {{ $slack }}
 fallback: {{ $fallback }}
@@ -23,7 +23,7 @@ streamSpread: {{ $typed.streamSpreadSeconds }}
 farewell: {{ $farewell }}
 stop: {{ $typed.stopSeconds }}
 margin: {{ $typed.marginSeconds }}
-told: {{ $told }}
+streamsEnded: {{ $streamsEnded }}
 stopped: {{ $stopped }}
 grace: {{ addf $stopped $typed.marginSeconds | ceil | int }}
 idle: {{ $router.idle }}
