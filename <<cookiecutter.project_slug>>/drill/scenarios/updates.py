@@ -95,7 +95,7 @@ class BlockedLoop(Scenario):
         await asyncio.wait([blocking])
         if pod.restarts:
             return (
-                f"{pod.name} was restarted while its event loop was blocked: liveness must tolerate more "
+                f"{pod.name} was restarted while its event loop was blocked: liveness must allow more "
                 "than probes.stallSeconds.",
             )
         return ()
