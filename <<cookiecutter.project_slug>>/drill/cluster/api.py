@@ -192,7 +192,7 @@ async def connect(context: str, kubeconfig: str) -> Api:
         await config.load_kube_config(
             kubeconfig, context, client_configuration=configuration, persist_config=False
         )
-        configuration.connection_pool_maxsize = 0  # no limit: watches and logs need one each
+        configuration.connection_pool_maxsize = 0  # no limit: each watch needs one
         # Python 3.13 rejects certificates without an authority key identifier, kubectl accepts them.
         configuration.disable_strict_ssl_verification = True
         return Api(client.ApiClient(configuration), context)

@@ -95,8 +95,8 @@ class BlockedLoop(Scenario):
         await asyncio.wait([blocking])
         if pod.restarts:
             return (
-                f"{pod.name} was restarted while its event loop was blocked: liveness must allow more "
-                "than probes.stallSeconds.",
+                f"{pod.name} was restarted while its event loop was blocked: liveness must "
+                "allow more than probes.stallSeconds.",
             )
         return ()
 

@@ -179,7 +179,7 @@ def test_the_service_is_the_one_that_selects_the_pods_and_has_an_address() -> No
     ]
     assert front([*others, wanted], deployment) is wanted
     assert address(wanted) == "10.0.0.1"
-    with pytest.raises(DrillError, match="no Service with an address of its own leads to d"):
+    with pytest.raises(DrillError, match="no Service with a cluster IP selects the pods of d"):
         front(others, deployment)
     with pytest.raises(DrillError, match="Service s has no IPv4 address"):
         address(service(clusterIP="fd00::1"))
