@@ -15,8 +15,12 @@ events of pods:
     gone             the pod no longer exists
 """
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -122,3 +126,20 @@ class Backend(Protocol):
     def open(self, plan: Plan) -> Cluster:
         """Return a cluster for one rehearsal; entering it creates it."""
         ...
+
+
+class LogFolders:
+    """A numbered folder for the logs of each rehearsal; temporary without ``parent``."""
+
+    def __init__(self, parent: Path | None) -> None:
+        if parent is None:
+            parent = Path(tempfile.mkdtemp(prefix="drill-"))
+            atexit.register(shutil.rmtree, parent, ignore_errors=True)
+        self._parent = parent
+        self._count = 0
+
+    def next(self) -> Path:
+        self._count += 1
+        folder = self._parent / str(self._count)
+        folder.mkdir(parents=True)
+        return folder

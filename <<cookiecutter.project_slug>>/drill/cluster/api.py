@@ -193,7 +193,7 @@ async def connect(context: str, kubeconfig: str) -> Api:
             kubeconfig, context, client_configuration=configuration, persist_config=False
         )
         configuration.connection_pool_maxsize = 0  # no limit: each watch needs one
-        # Python 3.13 rejects certificates without an authority key identifier, kubectl accepts them.
+        # Python 3.13 rejects certificates without an authority key identifier; kubectl does not.
         configuration.disable_strict_ssl_verification = True
         return Api(client.ApiClient(configuration), context)
     except Exception as error:  # a login plugin may raise anything

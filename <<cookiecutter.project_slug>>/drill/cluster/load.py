@@ -14,7 +14,7 @@ from drill.backend import LoadResult
 from drill.chart import Manifest
 from drill.cluster import watch
 from drill.cluster.api import MERGE, Api, ApiError
-from drill.cluster.pods import ClusterTimeline, ended, trouble
+from drill.cluster.pods import ClusterTimeline, ended, waiting_reason
 from drill.cluster.resources import LABEL, Resources
 from drill.errors import DrillError
 from drill.load.__main__ import Options
@@ -273,7 +273,7 @@ class ClusterLoad:
             for pod in pods:
                 if pod.get("status", {}).get("phase") == "Running" or ended(pod):
                     return str(pod["metadata"]["name"])
-                self._trouble = trouble(pod)
+                self._trouble = waiting_reason(pod)
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _read(self) -> None:

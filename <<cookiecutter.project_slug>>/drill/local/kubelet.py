@@ -109,7 +109,7 @@ class Pod:
         return not self.deleted and not self.gone.is_set()
 
     @property
-    def complaint(self) -> str:
+    def problem(self) -> str:
         """Return why it is not ready."""
         name, code = self.record.name, self.record.exit_code
         if code is None:

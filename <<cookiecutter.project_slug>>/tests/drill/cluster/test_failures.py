@@ -45,9 +45,7 @@ def test_a_kubeconfig_that_is_not_there_is_said_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
-    with pytest.raises(
-        DrillError, match=r"no kubeconfig found at .*: set KUBECONFIG\."
-    ):
+    with pytest.raises(DrillError, match=r"no kubeconfig found at .*: set KUBECONFIG\."):
         ClusterBackend("here")
 
 

@@ -38,7 +38,10 @@ def test_a_kind_can_have_no_share() -> None:
         ("[plane]", r"unknown table \[plane\]; known are plain, slow, "),
         ("[plain]", "plain.path is None: it must begin with '/'"),
         ('[plain]\npath = "hello"', "plain.path is 'hello'"),
-        ('[plain]\npath = "/a"\nverb = "GET"', r"\[plain\] has unknown 'verb'; known are path, method"),
+        (
+            '[plain]\npath = "/a"\nverb = "GET"',
+            r"\[plain\] has unknown 'verb'; known are path, method",
+        ),
         ('[plain]\npath = "/a"\nbody = 1', "plain.body is 1: it must be str"),
         ('[upload]\npath = "/a"\noctets = "1"', "upload.octets is '1': it must be int"),
         ("[shares]\nnew = -1", "shares.new is -1: use 0 to 100 for one of new, kept"),
