@@ -10,7 +10,7 @@ events of pods:
     preStop ended    the hook returned; detail has its exit code
     SIGTERM, SIGKILL the signal was sent
     exited           the container ended; detail has its exit code
-    unwell           the kubelet stops the container for a failed probe; detail names it
+    probe failed     the kubelet stops the container for a failed probe; detail names it
     restarting       the kubelet will start the container again; detail has the reason
     gone             the pod no longer exists
 """

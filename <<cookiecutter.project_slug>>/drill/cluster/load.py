@@ -173,7 +173,7 @@ class Feed:
         """Return the ledger. Raises DrillError if the load failed or its end is missing."""
         if self.last is None or self.last["what"] == "failed":
             said = self.last["text"] if self.last else " ".join(self.noise[-3:])
-            raise DrillError(f"the load ended early: {said or 'its log says nothing'}.")
+            raise DrillError(f"the load ended early: {said or 'its log is empty'}.")
         of = self._timeline.of
         ledger = Ledger(self._timeline.now)
         for entry in self._entries:

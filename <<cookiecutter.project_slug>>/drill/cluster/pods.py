@@ -211,7 +211,7 @@ class Pods:
         if reason == "FailedPreStopHook":
             self._timeline.mark("preStop ended", name, message or reason)
         elif reason == "Killing" and "probe" in message:
-            self._timeline.mark("unwell", name, message)
+            self._timeline.mark("probe failed", name, message)
         if event.get("type") == "Warning":
             self.warnings[name] = f"{reason}: {message}"
 

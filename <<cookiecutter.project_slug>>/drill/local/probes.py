@@ -159,9 +159,9 @@ class Prober:
         while True:
             await ticks.next()
             began = time.monotonic()
-            if well := await succeeds(probe, self._container):
+            if ok := await succeeds(probe, self._container):
                 self._pod.probed_ready(began)
-            if (verdict := streak.add(well)) is not None:
+            if (verdict := streak.add(ok)) is not None:
                 self._pod.set_ready(verdict)
 
     async def _liveness(self, probe: Probe) -> None:

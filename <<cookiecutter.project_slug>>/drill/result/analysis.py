@@ -65,7 +65,9 @@ def faults_of_stops(view: View) -> Iterator[str]:
 
 def _faults(view: View, lane: Lane) -> Iterator[str]:
     if not _crashed(lane):
-        for why in sorted({e.detail for e in lane.events if e.what in ("unwell", "restarting")}):
+        for why in sorted(
+            {e.detail for e in lane.events if e.what in ("probe failed", "restarting")}
+        ):
             yield f"its container was restarted, {why}: see its log and its liveness probe"
     if lane.told_at is None:
         return
@@ -121,11 +123,11 @@ class Analysis:
     def of(cls, rehearsal: Rehearsal) -> Self:
         timeline, job = rehearsal.timeline, rehearsal.plan.routes.job
         end = timeline.first("load ended") or timeline.now()
-        said = {pod.name: stop.read(pod.log, timeline, job) for pod in rehearsal.pods}
+        logs = {pod.name: stop.read(pod.log, timeline, job) for pod in rehearsal.pods}
         budgets = Budgets.read(rehearsal.workload, rehearsal.plan.environment)
-        found = lanes.build(rehearsal, said, budgets, end)
+        found = lanes.build(rehearsal, logs, budgets, end)
         view = View(rehearsal, budgets, {lane.name: lane for lane in found})
-        done = {job for log in said.values() for job in log.jobs_done}
+        done = {job for log in logs.values() for job in log.jobs_done}
         missing = list(_undone(view, done, end))
         lost = [sample for sample in rehearsal.ledger.samples if sample.lost]
         cases = [_case(view, sample) for sample in (*lost, *missing)]

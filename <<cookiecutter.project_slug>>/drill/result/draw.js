@@ -162,7 +162,7 @@ function drawMarks(pod, top, bar, size, plot) {
       use(MARKS[what] ?? "other", x, y, { "data-event": what, "data-at": at, "data-tip": told }),
     ];
   });
-  return size.words ? [...drawn, ...nameMarks(marks, y, room)] : drawn;
+  return size.labels ? [...drawn, ...nameMarks(marks, y, room)] : drawn;
 }
 
 function shortText({ what, at }, pod) {

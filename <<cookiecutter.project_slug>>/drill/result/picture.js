@@ -168,8 +168,8 @@ function line(values, bins, plot, y) {
 
 // The pods' side: a lane for each, and below it the endpoint in the API and as the clients see it.
 
-const ROOMY = { marks: 14, bar: 17, gap: 4, strip: 5, below: 9, text: 11, words: true };
-const COMPACT = { marks: 8, bar: 11, gap: 2, strip: 3, below: 3, text: 9.5, words: false };
+const ROOMY = { marks: 14, bar: 17, gap: 4, strip: 5, below: 9, text: 11, labels: true };
+const COMPACT = { marks: 8, bar: 11, gap: 2, strip: 3, below: 3, text: 9.5, labels: false };
 const MOST_ROOMY = 10; // lanes
 
 const sizeOf = (rehearsal) => (rehearsal.pods.length > MOST_ROOMY ? COMPACT : ROOMY);
@@ -243,7 +243,7 @@ function drawLabels(pod, label, bar, api, seen, size, plot) {
   const place = [pod.name, `revision ${pod.revision}`, pod.node, pod.address].filter(Boolean).join("\n");
   const restarts = pod.restarts ? `\nrestarted ${pod.restarts} times` : "";
   const name = { ...at, class: "pod", y: bar + size.bar / 2, "dominant-baseline": "central", "data-tip": place + restarts };
-  const words = size.words
+  const words = size.labels
     ? [svg("text", { ...at, class: "small", y: api + size.strip }, "API"),
        ...(pod.seen ? [svg("text", { ...at, class: "small", y: seen + size.strip + 1 }, "clients")] : [])]
     : [];
@@ -301,7 +301,7 @@ function drawBudgets(pod, ticks, bar, size, plot, room) {
         svg("rect", { class: "column", x: x - 4, y: bar, width: 8, height: size.bar }),
         svg("line", { x1: x, x2: x, y1: bar + size.bar - 7, y2: bar + size.bar + 3 }));
     const width = widthOf(name, size.text - 1);
-    const place = size.words && name !== "possible"
+    const place = size.labels && name !== "possible"
       ? [x + 4, x - width - 6].find((from) => room.claim(from - 1, from + width))
       : undefined;
     return [mark, ...(place === undefined ? [] : [word(name, place, bar, { ...size, text: size.text - 1 }, "on-phase")])];
@@ -313,6 +313,6 @@ function drawLater(pod, ticks, bar, size, plot, room) {
   const later = ticks.filter(({ at }) => at > plot.scales.seconds);
   const text = `${later.map(({ name, at }) => `${name} ${seconds(at - pod.deleted_at)}`).join(", ")} ›`;
   const width = widthOf(text, size.text - 1);
-  if (!later.length || !size.words || !room.claim(plot.right - width - 4, plot.right)) return [];
+  if (!later.length || !size.labels || !room.claim(plot.right - width - 4, plot.right)) return [];
   return [word(text, plot.right - width, bar, { ...size, text: size.text - 1 }, "small later")];
 }
