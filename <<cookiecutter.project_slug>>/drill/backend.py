@@ -10,13 +10,17 @@ events of pods:
     preStop ended    the hook returned; detail has its exit code
     SIGTERM, SIGKILL the signal was sent
     exited           the container ended; detail has its exit code
-    unwell           the kubelet stops the container for a failed probe; detail names it
+    probe failed     the kubelet stops the container for a failed probe; detail names it
     restarting       the kubelet will start the container again; detail has the reason
     gone             the pod no longer exists
 """
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -122,3 +126,20 @@ class Backend(Protocol):
     def open(self, plan: Plan) -> Cluster:
         """Return a cluster for one rehearsal; entering it creates it."""
         ...
+
+
+class LogFolders:
+    """A numbered folder for the logs of each rehearsal; temporary without ``parent``."""
+
+    def __init__(self, parent: Path | None) -> None:
+        if parent is None:
+            parent = Path(tempfile.mkdtemp(prefix="drill-"))
+            atexit.register(shutil.rmtree, parent, ignore_errors=True)
+        self._parent = parent
+        self._count = 0
+
+    def next(self) -> Path:
+        self._count += 1
+        folder = self._parent / str(self._count)
+        folder.mkdir(parents=True)
+        return folder

@@ -243,7 +243,7 @@ class Release:
         found = self.all(kind)
         if len(found) != 1:
             raise DrillError(
-                f"the chart renders {len(found)} objects of kind {kind}: the drill needs exactly one."
+                f"the chart renders {len(found)} objects of kind {kind}: the drill needs one."
             )
         return found[0]
 

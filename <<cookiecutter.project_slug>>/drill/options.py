@@ -16,7 +16,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m drill",
-        description="Rehearse rollouts and failures of a release under load and count lost requests.",
+        description="Rehearse rollouts and failures of a release under load; count lost requests.",
         epilog="Exit codes: 0 nothing lost, 1 something lost, 2 the drill could not run.",
         allow_abbrev=False,
     )
@@ -41,7 +41,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         type=span,
         default=(2.0, 2.0),
         metavar="SECONDS[-SECONDS]",
-        help="delay until clients see a change of the endpoints, such as 2s or 0.5s-4s (default: 2s)",
+        help="delay until clients see changes of endpoints, such as 2s or 0.5s-4s (default: 2s)",
     )
     add("--values", type=Path, action="append", default=[], help="file with values for the chart")
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="a value for the chart")

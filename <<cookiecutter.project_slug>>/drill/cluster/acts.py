@@ -8,7 +8,7 @@ from typing import Any
 from drill.chart import Manifest
 from drill.cluster import load, watch
 from drill.cluster.api import MERGE, Api, ApiError
-from drill.cluster.pods import deleted, ended, ready, running, trouble
+from drill.cluster.pods import deleted, ended, ready, running, waiting_reason
 from drill.cluster.release import Scene
 from drill.cluster.resources import Resources, Undo
 from drill.errors import DrillError
@@ -140,7 +140,7 @@ async def sigkill(
                 await asyncio.sleep(PAUSE_SECONDS)
                 made = await api.get(path)
     except TimeoutError:
-        why = trouble(made) or "it does not start"
+        why = waiting_reason(made) or "it does not start"
         raise DrillError(f"pod {name}, which sends the SIGKILL, did not run: {why}.") from None
     said = [line async for line in watch.follow(api, f"{path}/log", "kill", lambda: True)]
     if not said or not said[-1].startswith("killed at "):

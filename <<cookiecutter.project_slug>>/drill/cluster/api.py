@@ -192,8 +192,8 @@ async def connect(context: str, kubeconfig: str) -> Api:
         await config.load_kube_config(
             kubeconfig, context, client_configuration=configuration, persist_config=False
         )
-        configuration.connection_pool_maxsize = 0  # unlimited: each watch and log needs one
-        # Python 3.13 rejects certificates without an authority key identifier, kubectl accepts them.
+        configuration.connection_pool_maxsize = 0  # no limit: each watch needs one
+        # Python 3.13 rejects certificates without an authority key identifier; kubectl does not.
         configuration.disable_strict_ssl_verification = True
         return Api(client.ApiClient(configuration), context)
     except Exception as error:  # a login plugin may raise anything

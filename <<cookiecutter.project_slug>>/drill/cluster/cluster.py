@@ -1,18 +1,15 @@
 """The cluster backend: a release in a real cluster, for one rehearsal."""
 
 import asyncio
-import atexit
 import os
 import secrets
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from drill.backend import LoadResult
+from drill.backend import LoadResult, LogFolders
 from drill.chart import Patch, Workload
 from drill.cluster import acts, release
 from drill.cluster.api import Api, connect, current_context
@@ -69,7 +66,7 @@ class KubernetesCluster:
         self._load = ClusterLoad(api, scene.namespace, scene.resources, self._clock)
         try:
             if self._place.release:
-                self._scene = await release.take(scene, self._plan)
+                self._scene = await release.adopt(scene, self._plan)
             else:
                 await release.install(scene)
             self.workload = self._scene.target.workload
@@ -135,7 +132,7 @@ class KubernetesCluster:
     async def start_load(self) -> None:
         scene, plan = self._scene, self._plan
         service = scene.path("services", scene.target.service["metadata"]["name"])
-        host = release.address(await scene.api.get(service))
+        host = release.cluster_ip(await scene.api.get(service))
         options = Options(host, scene.target.port, plan.rate, plan.streams, plan.routes)
         await self._load.start(scene.name, scene.tracker.deployment, options)
 
@@ -211,16 +208,9 @@ class ClusterBackend:
                 f"--context {context} is not the current context, which is {current}: "
                 f"run `kubectl config use-context {context}` if that is the right one."
             )
-        if folder is None:
-            folder = Path(tempfile.mkdtemp(prefix="drill-"))
-            atexit.register(shutil.rmtree, folder, ignore_errors=True)
         self._place = Place(kubeconfig, context, namespace, release)
         self._echo = echo
-        self._folder = folder
-        self._clusters = 0
+        self._logs = LogFolders(folder)
 
     def open(self, plan: Plan) -> KubernetesCluster:
-        self._clusters += 1
-        folder = self._folder / str(self._clusters)
-        folder.mkdir(parents=True)
-        return KubernetesCluster(plan, self._place, folder, ClusterTimeline(self._echo))
+        return KubernetesCluster(plan, self._place, self._logs.next(), ClusterTimeline(self._echo))

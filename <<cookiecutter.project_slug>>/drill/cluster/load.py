@@ -14,7 +14,7 @@ from drill.backend import LoadResult
 from drill.chart import Manifest
 from drill.cluster import watch
 from drill.cluster.api import MERGE, Api, ApiError
-from drill.cluster.pods import ClusterTimeline, ended, trouble
+from drill.cluster.pods import ClusterTimeline, ended, waiting_reason
 from drill.cluster.resources import LABEL, Resources
 from drill.errors import DrillError
 from drill.load.__main__ import Options
@@ -173,7 +173,7 @@ class Feed:
         """Return the ledger. Raises DrillError if the load failed or its end is missing."""
         if self.last is None or self.last["what"] == "failed":
             said = self.last["text"] if self.last else " ".join(self.noise[-3:])
-            raise DrillError(f"the load ended early: {said or 'its log says nothing'}.")
+            raise DrillError(f"the load ended early: {said or 'its log is empty'}.")
         of = self._timeline.of
         ledger = Ledger(self._timeline.now)
         for entry in self._entries:
@@ -273,7 +273,7 @@ class ClusterLoad:
             for pod in pods:
                 if pod.get("status", {}).get("phase") == "Running" or ended(pod):
                     return str(pod["metadata"]["name"])
-                self._trouble = trouble(pod)
+                self._trouble = waiting_reason(pod)
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _read(self) -> None:

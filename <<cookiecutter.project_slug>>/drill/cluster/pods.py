@@ -85,7 +85,7 @@ def serves(pod: Manifest) -> bool:
     return ready(pod) and not deleted(pod) and not ended(pod)
 
 
-def sightings(old: Manifest, new: Manifest, name: str) -> Iterator[tuple[str, str]]:
+def pod_events(old: Manifest, new: Manifest, name: str) -> Iterator[tuple[str, str]]:
     """Yield names and details of events between two versions; ``old`` is empty for a new pod.
 
     Signals are not visible, a hook only when it fails.
@@ -127,10 +127,10 @@ HOPELESS = (
 
 
 def hopeless(pod: Manifest) -> bool:
-    return trouble(pod).partition(":")[0] in HOPELESS
+    return waiting_reason(pod).partition(":")[0] in HOPELESS
 
 
-def trouble(pod: Manifest) -> str:
+def waiting_reason(pod: Manifest) -> str:
     """Return why the pod does not start, as far as its status says."""
     status = pod.get("status", {})
     for each in (
@@ -201,7 +201,7 @@ class Pods:
             del self.present[name]
             self._timeline.mark("gone", name)
 
-    def hear(self, event: Manifest) -> None:
+    def see_event(self, event: Manifest) -> None:
         """Take an Event object about a pod: failed hooks and probes, warnings."""
         about = event["involvedObject"]
         name = about.get("name", "")
@@ -211,7 +211,7 @@ class Pods:
         if reason == "FailedPreStopHook":
             self._timeline.mark("preStop ended", name, message or reason)
         elif reason == "Killing" and "probe" in message:
-            self._timeline.mark("unwell", name, message)
+            self._timeline.mark("probe failed", name, message)
         if event.get("type") == "Warning":
             self.warnings[name] = f"{reason}: {message}"
 
@@ -219,12 +219,12 @@ class Pods:
         """Return whether a pod waits for something that does not resolve by itself."""
         return any(map(hopeless, self.present.values()))
 
-    def complaint(self) -> tuple[str, Path | None]:
+    def problem(self) -> tuple[str, Path | None]:
         """Return why a pod is not ready, as far as the cluster says, and its log."""
         for record in self.live():
             pod = self.present[record.name]
             if not serves(pod):
-                why = trouble(pod) or self.warnings.get(record.name) or "it is not ready"
+                why = waiting_reason(pod) or self.warnings.get(record.name) or "it is not ready"
                 return f"pod {record.name}: {why}", record.log
         return "", None
 
@@ -240,7 +240,7 @@ class Pods:
         record.node = pod["spec"].get("nodeName", "")
         record.address = pod.get("status", {}).get("podIP", "") or record.address
         told = {event.what for event in self._timeline.events if event.pod == record.name}
-        for what, detail in sightings(old, pod, self.container):
+        for what, detail in pod_events(old, pod, self.container):
             if what in ("evicted", "restarting") and "evicted" in told:
                 continue
             if what == "exited":

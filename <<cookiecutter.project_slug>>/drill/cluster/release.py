@@ -51,10 +51,10 @@ def rendered(plan: Plan, name: str, namespace: str) -> Target:
     values = plan.values.setting(replicas=plan.replicas)
     release = Release.render(values, name, namespace)
     deployment = release.deployment()
-    change(plan, deployment)
+    apply_plan(plan, deployment)
     tests = [o for o in release.objects if o not in release.all(o["kind"])]
     objects = tuple(o for o in release.objects if o not in tests and o["kind"] not in AUTOSCALERS)
-    return Target(deployment, front(release.all("Service"), deployment), objects)
+    return Target(deployment, service_for(release.all("Service"), deployment), objects)
 
 
 async def existing(api: Api, namespace: str, release: str) -> Target:
@@ -73,10 +73,10 @@ async def existing(api: Api, namespace: str, release: str) -> Target:
             f"namespace {namespace}: name an installed release or a Deployment."
         )
     services = (await api.get(f"/api/v1/namespaces/{namespace}/services"))["items"]
-    return Target(found[0], front(services, found[0]))
+    return Target(found[0], service_for(services, found[0]))
 
 
-def change(plan: Plan, deployment: Manifest) -> None:
+def apply_plan(plan: Plan, deployment: Manifest) -> None:
     """Apply the plan's replicas, patches and environment."""
     deployment["spec"]["replicas"] = plan.replicas
     for patch in plan.patches:
@@ -88,7 +88,7 @@ def change(plan: Plan, deployment: Manifest) -> None:
     ]
 
 
-def front(services: Sequence[Manifest], deployment: Manifest) -> Manifest:
+def service_for(services: Sequence[Manifest], deployment: Manifest) -> Manifest:
     """Return the Service that selects the Deployment's pods. Raises DrillError."""
     labels = deployment["spec"]["template"]["metadata"]["labels"].items()
     for service in services:
@@ -102,7 +102,7 @@ def front(services: Sequence[Manifest], deployment: Manifest) -> Manifest:
     )
 
 
-def address(service: Manifest) -> str:
+def cluster_ip(service: Manifest) -> str:
     """Return the IPv4 cluster IP of a Service."""
     spec = service["spec"]
     for found in spec.get("clusterIPs") or [spec.get("clusterIP") or ""]:
@@ -217,7 +217,7 @@ class Rollout:
         within = deadline * (self.replicas + 1)
         await self._tracker.until(decided, within, "the rollout was not complete")
         if not self.complete():
-            why, log = self._tracker.pods.complaint()
+            why, log = self._tracker.pods.problem()
             raise DrillError("the rollout makes no progress" + (f": {why}." if why else "."), log)
 
     def settled(self) -> bool:
@@ -279,7 +279,7 @@ async def install(scene: Scene) -> None:
     await scene.rollout.installed()
 
 
-async def take(scene: Scene, plan: Plan) -> Scene:
+async def adopt(scene: Scene, plan: Plan) -> Scene:
     """Use an existing Deployment: apply the plan's changes, revert them at the end."""
     was = deepcopy(scene.target.deployment["spec"])
     name, replicas = scene.target.workload.name, was["replicas"]
@@ -297,7 +297,7 @@ async def take(scene: Scene, plan: Plan) -> Scene:
     undo = scene.resources.kubectl(f"rollout undo deployment/{name}")
     scale = scene.resources.kubectl(f"scale deployment/{name} --replicas {replicas}")
     scene.undo.add(f"the change of Deployment {name}", f"{undo} && {scale}", restore)
-    await scene.rollout.replace(lambda deployment: change(plan, deployment))
+    await scene.rollout.replace(lambda deployment: apply_plan(plan, deployment))
     await scene.rollout.installed()
     return replace(scene, target=replace(scene.target, deployment=scene.tracker.deployment))
 

@@ -97,7 +97,7 @@ class Tracker:
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
-            why, log = self.pods.complaint()
+            why, log = self.pods.problem()
             text = f"{otherwise} within {seconds:g} s" + (f": {why}." if why else ".")
             raise DrillError(text, log) from None
 
@@ -122,7 +122,7 @@ class Tracker:
 
     def _see_event(self, kind: str, found: Manifest) -> None:
         if kind != "DELETED":
-            self.pods.hear(found)
+            self.pods.see_event(found)
 
     def _watch(self, see: See, path: str, *, label: str = "", field: str = "") -> asyncio.Event:
         chosen = {"labelSelector": label, "fieldSelector": field}

@@ -12,13 +12,13 @@ class Reason(StrEnum):
     NO_ENDPOINT = "no endpoint"
     REFUSED = "refused"
     RESET = "reset"
-    CLOSED = "closed without an answer"
-    TRUNCATED = "cut off in the answer"
+    CLOSED = "closed without a response"
+    TRUNCATED = "cut off in the response"
     TIMEOUT = "timed out"
     STATUS = "answered"
-    MALFORMED = "answered no HTTP"
-    STREAM = "ended without its proper end"
-    UNDONE = "never done"
+    MALFORMED = "answered with invalid HTTP"
+    STREAM = "ended improperly"
+    UNDONE = "never completed"
 
 
 class Lost(Exception):  # noqa: N818

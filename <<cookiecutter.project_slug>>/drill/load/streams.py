@@ -119,7 +119,7 @@ class EchoClient(StreamClient):
             async with asyncio.timeout(SILENCE_SECONDS):
                 echo = await socket.recv()
             if echo != f"drill {sent}":
-                raise Lost(Reason.MALFORMED, f"with {echo!r} for an echo")
+                raise Lost(Reason.MALFORMED, f"(wrong echo {echo!r})")
             self._traffic.ledger.messages[self.kind] += 1
             try:
                 async with asyncio.timeout(ECHO_SECONDS):

@@ -181,7 +181,7 @@ class Load:
         try:
             self._traffic.ledger.accepted(str(answer.json()[field]), sent.pod)
         except (ValueError, TypeError, KeyError) as error:
-            raise Lost(Reason.MALFORMED, f"no {field} in the answer") from error
+            raise Lost(Reason.MALFORMED, f"no {field} in the response") from error
 
 
 @dataclass

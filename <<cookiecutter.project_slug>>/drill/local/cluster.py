@@ -1,7 +1,6 @@
 """The local backend: a release in a cluster of processes on this machine."""
 
 import asyncio
-import atexit
 import random
 import shutil
 import tempfile
@@ -11,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from drill.backend import LoadResult
+from drill.backend import LoadResult, LogFolders
 from drill.chart import Patch
 from drill.errors import DrillError
 from drill.load.client import CLOSE, Connection
@@ -150,7 +149,7 @@ class LocalCluster:
 
     async def rolled_out(self) -> None:
         if not await self._deployment.rolled_out():
-            raise self._complaint("the rollout made no progress within its deadline")
+            raise self._problem("the rollout made no progress within its deadline")
 
     def is_rolled_out(self) -> bool:
         return self._deployment.complete
@@ -190,7 +189,7 @@ class LocalCluster:
     async def settled(self) -> None:
         within = self.workload.template.grace + self.workload.progress_deadline
         if not await self._deployment.until(lambda: self._deployment.settled, within):
-            raise self._complaint(f"pods are still starting or stopping after {within:g} s")
+            raise self._problem(f"pods are still starting or stopping after {within:g} s")
         await self._clients_know()
 
     async def start_load(self) -> None:
@@ -213,7 +212,7 @@ class LocalCluster:
 
         await self._deployment.until(decided, INSTALL_SECONDS + self.workload.min_ready)
         if not self._deployment.complete:
-            raise self._complaint(f"the release was not ready within {INSTALL_SECONDS:g} s")
+            raise self._problem(f"the release was not ready within {INSTALL_SECONDS:g} s")
         await self._clients_know()
 
     async def _clients_know(self) -> None:
@@ -246,13 +245,13 @@ class LocalCluster:
     def _pod(self, record: PodRecord) -> Pod:
         return next(pod for pod in self._deployment.pods if pod.record is record)
 
-    def _complaint(self, what: str) -> DrillError:
+    def _problem(self, what: str) -> DrillError:
         """Return why a pod is not ready, with its log, or ``what`` if all are."""
         pods = [pod for pod in self._deployment.pods if pod.active and pod.ready_since is None]
         if not pods:
             return DrillError(f"{what}.")
         pod = max(pods, key=lambda pod: pod.record.exit_code is not None)
-        return DrillError(pod.complaint, log=pod.record.log)
+        return DrillError(pod.problem, log=pod.record.log)
 
 
 class LocalBackend:
@@ -267,15 +266,8 @@ class LocalBackend:
     def __init__(
         self, echo: Callable[[str], None] = lambda line: None, folder: Path | None = None
     ) -> None:
-        if folder is None:
-            folder = Path(tempfile.mkdtemp(prefix="drill-"))
-            atexit.register(shutil.rmtree, folder, ignore_errors=True)
         self._echo = echo
-        self._folder = folder
-        self._clusters = 0
+        self._logs = LogFolders(folder)
 
     def open(self, plan: Plan) -> LocalCluster:
-        self._clusters += 1
-        folder = self._folder / str(self._clusters)
-        folder.mkdir(parents=True)
-        return LocalCluster(plan, folder, Timeline(self._echo))
+        return LocalCluster(plan, self._logs.next(), Timeline(self._echo))

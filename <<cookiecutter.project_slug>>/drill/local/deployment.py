@@ -162,7 +162,7 @@ class Deployment:
                     await self._poked.wait()
 
     async def until(self, condition: Callable[[], bool], within: float) -> bool:
-        """Wait for a condition, checked after each change; return False after ``within`` seconds."""
+        """Wait for a condition, checked at each change; return False after ``within`` seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
                 while not condition():
@@ -204,7 +204,7 @@ class Deployment:
         return step != 0
 
     def _scale_down(self) -> bool:
-        """Scale others down: unavailable pods first, then replaced ones (reconcileOldReplicaSets)."""
+        """Scale others down, unavailable pods first (reconcileOldReplicaSets)."""
         others = [one for one in self._sets if one is not self._wanted and one.replicas]
         least = self.replicas - self._workload.surge(self.replicas)[1]
         available = {one.revision: self._available(one) for one in self._sets}

@@ -109,7 +109,7 @@ class Pod:
         return not self.deleted and not self.gone.is_set()
 
     @property
-    def complaint(self) -> str:
+    def problem(self) -> str:
         """Return why it is not ready."""
         name, code = self.record.name, self.record.exit_code
         if code is None:
@@ -229,7 +229,7 @@ class Pod:
         else:
             name, probe = self._failed.result()
             why, grace = f"its {name} probe failed", grace if probe.grace is None else probe.grace
-            self._timeline.mark("unwell", self.record.name, why)
+            self._timeline.mark("probe failed", self.record.name, why)
         self._told_at = time.monotonic()
         await stop(container, process, exited, grace, self.record, self._timeline)
         self._told_at = None

@@ -24,7 +24,7 @@ async def succeeds(probe: Probe, container: Container) -> bool:
     """Return whether the probe's action succeeds within its timeout."""
     try:
         async with asyncio.timeout(probe.timeout):
-            return await _well(probe.action, container)
+            return await _act(probe.action, container)
     except (Lost, TimeoutError):
         return False
 
@@ -58,17 +58,17 @@ async def execute(command: tuple[str, ...], container: Container) -> int:
         raise
 
 
-async def _well(action: Action, container: Container) -> bool:
+async def _act(action: Action, container: Container) -> bool:
     if action.exec is not None:
         return await execute(action.exec, container) == 0
     if action.tcp is not None:
         (await Connection.open(container.address, container.template.port(action.tcp))).close()
         return True
     assert action.http is not None
-    return await _answers_well(_url(action, container), dict(action.http[2]))
+    return await _answers_ok(_url(action, container), dict(action.http[2]))
 
 
-async def _answers_well(url: str, headers: dict[str, str]) -> bool:
+async def _answers_ok(url: str, headers: dict[str, str]) -> bool:
     """Return whether the status is 200 to 399. Redirects to another host are not followed."""
     host = urlsplit(url).hostname
     for _ in range(MAX_REDIRECTS):
@@ -159,9 +159,9 @@ class Prober:
         while True:
             await ticks.next()
             began = time.monotonic()
-            if well := await succeeds(probe, self._container):
+            if ok := await succeeds(probe, self._container):
                 self._pod.probed_ready(began)
-            if (verdict := streak.add(well)) is not None:
+            if (verdict := streak.add(ok)) is not None:
                 self._pod.set_ready(verdict)
 
     async def _liveness(self, probe: Probe) -> None:

@@ -1,1 +1,1 @@
-"""What is made of a rehearsal: explanations, text, report.json, report.html."""
+"""The result of a rehearsal: losses explained, and the reports about them."""

@@ -1,6 +1,4 @@
-"""[drill.result.faults] What has to be put right, a sentence each: losses of the same kind together, and bad stops.
-[drill.result.analysis] A rehearsal, looked through: every loss explained, every fault named.
-"""
+"""The analysis of a rehearsal: every loss explained, every fault named."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -16,13 +14,13 @@ from drill.result.remedies import endpoint, remedy
 from drill.result.stop import Budgets
 
 NO_FLIP = (
-    "its readiness probe still succeeded after it was told to stop: readiness has to go false "
-    "first, for balancers and evictions go by it (probe /readyz)"
+    "its readiness probe still succeeded after it was told to stop: readiness must become false "
+    "first, because load balancers and evictions depend on it (probe /readyz)"
 )
 
 
 def faults_of_losses(cases: Sequence[Case]) -> Iterator[str]:
-    """One for each remedy: what it would have saved, by how it was lost, and when."""
+    """Yield one fault for each remedy: how requests were lost, where and when."""
     groups: dict[str, list[Case]] = defaultdict(list)
     for case in cases:
         groups[remedy(case)].append(case)
@@ -35,7 +33,7 @@ def faults_of_losses(cases: Sequence[Case]) -> Iterator[str]:
 
 
 def _counts(cases: Sequence[Case]) -> str:
-    """As in "refused: 9 new connections, 2 uploads; timed out: 1 job"."""
+    """Return, for example, "refused: 9 new connections, 2 uploads; timed out: 1 job"."""
     ways: dict[str, Counter[str]] = defaultdict(Counter)
     for case in cases:
         ways[str(case.lost)][case.sample.kind] += 1
@@ -46,7 +44,7 @@ def _counts(cases: Sequence[Case]) -> str:
 
 
 def span(cases: Sequence[Case]) -> str:
-    """When they were lost, in seconds after their pods were told to stop if they were."""
+    """Return when they were lost, relative to the stop of their pods if possible."""
     if all(case.told for case in cases):
         times = [case.at - (case.lane.told_at or 0.0) for case in cases if case.lane]
         end = "after it was told to stop"
@@ -67,7 +65,9 @@ def faults_of_stops(view: View) -> Iterator[str]:
 
 def _faults(view: View, lane: Lane) -> Iterator[str]:
     if not _crashed(lane):
-        for why in sorted({e.detail for e in lane.events if e.what in ("unwell", "restarting")}):
+        for why in sorted(
+            {e.detail for e in lane.events if e.what in ("probe failed", "restarting")}
+        ):
             yield f"its container was restarted, {why}: see its log and its liveness probe"
     if lane.told_at is None:
         return
@@ -78,7 +78,7 @@ def _faults(view: View, lane: Lane) -> Iterator[str]:
     if lane.killed_at is not None:
         yield why_killed(view, lane)
         return
-    if lane.short_grace is None:  # what is cut then is no fault of the service's
+    if lane.short_grace is None:  # with a short grace period, cutting off is no fault
         yield from _cut(view, lane)
     if lane.gone_at is not None and not lane.cut and view.plan.variant == "service":
         yield from _end(lane)
@@ -99,21 +99,21 @@ def _end(lane: Lane) -> Iterator[str]:
 
 
 def _crashed(lane: Lane) -> bool:
-    """The scenario killed it before anybody told it to stop."""
+    """Return whether the scenario killed it."""
     return any(e.what == "SIGKILL" and e.detail == "crash" for e in lane.events)
 
 
-#: By more than this the drill's own machine was too slow for its figures to be the service's.
+#: If the load is later than this, the machine is too slow for meaningful figures.
 LATE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """``losses`` has those that are excused, ``faults`` has not; it passes without faults."""
+    """``losses`` includes excused ones, ``faults`` does not; no faults means passed."""
 
     rehearsal: Rehearsal
     view: View
-    #: When the load ended; what came after is no part of it.
+    #: The end of the load; later events are ignored.
     end: float
     losses: Sequence[Case]
     faults: Sequence[str]
@@ -123,11 +123,11 @@ class Analysis:
     def of(cls, rehearsal: Rehearsal) -> Self:
         timeline, job = rehearsal.timeline, rehearsal.plan.routes.job
         end = timeline.first("load ended") or timeline.now()
-        said = {pod.name: stop.read(pod.log, timeline, job) for pod in rehearsal.pods}
+        logs = {pod.name: stop.read(pod.log, timeline, job) for pod in rehearsal.pods}
         budgets = Budgets.read(rehearsal.workload, rehearsal.plan.environment)
-        found = lanes.build(rehearsal, said, budgets, end)
+        found = lanes.build(rehearsal, logs, budgets, end)
         view = View(rehearsal, budgets, {lane.name: lane for lane in found})
-        done = {job for log in said.values() for job in log.jobs_done}
+        done = {job for log in logs.values() for job in log.jobs_done}
         missing = list(_undone(view, done, end))
         lost = [sample for sample in rehearsal.ledger.samples if sample.lost]
         cases = [_case(view, sample) for sample in (*lost, *missing)]
@@ -150,7 +150,7 @@ class Analysis:
 
     @property
     def verdict(self) -> str:
-        """One line without the word of whether it passed."""
+        """The outcome in one line, without PASSED or FAILED."""
         lost, sent = len(self.losses) - self.excused, len(self.rehearsal.ledger.samples)
         text = f"{lost} of {sent:,} requests and streams lost"
         late = sum(case.out_of_time for case in self.losses)
@@ -159,17 +159,17 @@ class Analysis:
         if self.excused > late:
             text += f", {self.excused - late} more that no service could have served"
         if self.faults and not lost:
-            text += ", but not all went well"
+            text += ", but there are other faults"
         if self.rehearsal.late > LATE_SECONDS:
             text += (
-                f" (the load was starved, up to {self.rehearsal.late:.1f} s late itself: "
-                "its figures are not the service's; lower --rate)"
+                f" (the load itself was up to {self.rehearsal.late:.1f} s late, so its figures "
+                "are not the service's: lower --rate)"
             )
         return text
 
 
 def _undone(view: View, done: set[str], end: float) -> Iterator[Sample]:
-    """Jobs that were accepted and whose effect never appeared, lost with the end of their pod."""
+    """Yield accepted jobs that were never logged as done, lost at the end of their pod."""
     for job in view.rehearsal.ledger.jobs:
         if job.id not in done:
             lane = view.lanes.get(job.pod)

@@ -1,6 +1,4 @@
-"""[drill.result.case] A loss with all that may explain it.
-[drill.result.causes] What was wrong with a stop, in words that losses and stops share.
-"""
+"""A loss, the facts that may explain it, and the reasons that losses and bad stops share."""
 
 import math
 from collections import Counter
@@ -14,15 +12,15 @@ from drill.rehearsal import Rehearsal
 from drill.result.lanes import SIGKILLED, Lane
 from drill.result.stop import Budgets
 
-#: Timelines and logs have clocks of their own, and a log line is written before what it tells of.
+#: Timeline and logs have different clocks, and a line is logged just before its event.
 TOLERANCE_SECONDS = 0.1
-#: A client that cannot tell which pod it met most probably met one that ended at most so long ago.
+#: A client that does not know its pod probably reached one that ended at most this long ago.
 SUSPICION_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
 class View:
-    """The rehearsal as the rules see it."""
+    """The rehearsal, as the rules use it."""
 
     rehearsal: Rehearsal
     budgets: Budgets
@@ -34,7 +32,7 @@ class View:
 
     @cached_property
     def needed_floor(self) -> int | None:
-        """Whole seconds for which clients were sent to a pod that had begun to stop, at most."""
+        """The longest time that clients were sent to a stopping pod, in whole seconds."""
         spans = [
             lane.last_arrival - lane.stop_began
             for lane in self.lanes.values()
@@ -44,7 +42,7 @@ class View:
 
     @cached_property
     def served(self) -> Mapping[str, Sequence[Sample]]:
-        """What each pod answered."""
+        """The answered requests of each pod."""
         found: dict[str, list[Sample]] = {name: [] for name in self.lanes}
         for sample in self.rehearsal.ledger.samples:
             if not sample.lost and not sample.kind.is_stream:
@@ -52,7 +50,7 @@ class View:
         return found
 
     def suspect(self, at: float) -> Lane | None:
-        """The pod that stopped listening last before ``at``."""
+        """Return the pod that was the last to close its listener before ``at``."""
         ended = [
             (lane.closed_at, lane)
             for lane in self.lanes.values()
@@ -63,7 +61,7 @@ class View:
 
 @dataclass(frozen=True)
 class Case:
-    """``lane`` is the pod's, as far as the client knows which it was."""
+    """A loss; ``lane`` is the pod's, as far as the client knows it."""
 
     view: View
     sample: Sample
@@ -73,7 +71,7 @@ class Case:
 
     @property
     def at(self) -> float:
-        """When it happened; a client that waits in vain has met the trouble as it began to."""
+        """When it happened: for a timeout, when the request began."""
         return self.sample.began if self.reason is Reason.TIMEOUT else self.sample.ended
 
     @property
@@ -86,7 +84,7 @@ class Case:
 
     @property
     def after_close(self) -> bool:
-        """It met a listener that was closed."""
+        """The listener had closed."""
         return self._since(self.lane.closed_at if self.lane else None)
 
     @property
@@ -95,7 +93,7 @@ class Case:
 
     @property
     def in_flight_at_close(self) -> bool:
-        """It had begun before the listener closed, and ended with it."""
+        """It began before the listener closed and ended with it."""
         lane = self.lane
         if lane is None or lane.closed_at is None:
             return False
@@ -103,10 +101,10 @@ class Case:
 
     @property
     def out_of_time(self) -> bool:
-        """A deletion with a short grace period lost it: the pod had to end before this did.
+        """Lost because a deletion's short grace period was over.
 
-        What an open stream needs for a proper end, or a listener that closed
-        sooner by itself, is the service's affair.
+        A stream that was not ended properly, or a listener that closed earlier by
+        itself, is the service's fault instead.
         """
         lane = self.lane
         if lane is None or lane.short_grace is None or lane.killed_at is not None:
@@ -120,7 +118,7 @@ class Case:
 
     @property
     def arrived(self) -> bool:
-        """The pod had taken the connection."""
+        """The pod had accepted the connection."""
         return self.reason not in (Reason.REFUSED, Reason.NO_ENDPOINT) and (
             "connecting" not in self.lost.detail
         )
@@ -136,59 +134,58 @@ class Case:
 HOOK = "python -m app drain"
 #: Exit codes of a shell and of container runtimes.
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
-#: As the service's watchdog reports it.
+#: How the service's log names a stop that took too long.
 OVERRUN = "the stop itself"
 
 
 def why_killed(view: View, lane: Lane) -> str:
-    """The grace period was over before the container had ended."""
+    """The reason for a container that outlived its grace period."""
     budgets = view.budgets
     if lane.short_grace is not None:
         return (
-            f"not ended within the {lane.short_grace:g} s of its deletion and the two after "
-            "SIGTERM: its log ends with what was stuck"
+            f"did not exit within the {lane.short_grace:g} s of its deletion plus 2 s after "
+            "SIGTERM: the end of its log shows what was stuck"
         )
     if budgets.needed is not None and budgets.grace < budgets.needed:
         return (
             f"terminationGracePeriodSeconds {budgets.grace:g} is shorter than the service's own "
-            f"limit + stream spread + farewell + stop = {budgets.needed:g}: let the chart add it up"
+            f"limit + stream spread + farewell + stop = {budgets.needed:g}: let the chart set it"
         )
-    over = f"not ended within terminationGracePeriodSeconds {budgets.grace:g}"
+    over = f"did not exit within terminationGracePeriodSeconds {budgets.grace:g}"
     if routes := cut_requests(lane.cut):
-        return f"{over}, {routes} did not end: give what it awaits a timeout"
+        return f"{over}, {routes} did not end: set a timeout on what it awaits"
     if view.plan.variant != "service":
-        return f"{over}: requests and streams have to be told to end"
-    return f"{over}: its log ends with what was stuck"
+        return f"{over}: requests and streams must be told to end"
+    return f"{over}: the end of its log shows what was stuck"
 
 
 def why_out_of_time(lane: Lane | None) -> str:
     grace = lane.short_grace if lane else None
     of = "" if grace is None else f" of {grace:g} s"
-    return f"the grace period{of} that its deletion gave it was over, which no setting could change"
+    return f"its deletion's grace period{of} was over; no setting could change that"
 
 
 def why_cut(view: View, routes: str) -> str:
     limit = view.budgets.limit
     at = "" if limit is None else f" at the limit of {limit:g} s"
     return (
-        f"{routes} did not end and was cut off{at}: give what it awaits a timeout, "
+        f"{routes} did not end and was cut off{at}: set a timeout on what it awaits, "
         "or raise shutdown.limitSeconds"
     )
 
 
 def why_no_drain(view: View, lane: Lane) -> str:
-    """It does not drain: by its log it never entered that phase."""
+    """The reason for a pod that did not drain, according to its log."""
     needed = view.needed_floor
-    span = "until clients know" if needed is None else f"for {max(needed, 1)} s"
+    span = "until clients have seen the change" if needed is None else f"for {max(needed, 1)} s"
     if view.rehearsal.workload.template.pre_stop is None:
         return (
-            "SIGTERM ends its serving at once and there is no preStop hook: "
-            f"drain first ({HOOK} as preStop)"
+            f"it stops serving at SIGTERM and has no preStop hook: drain first ({HOOK} as preStop)"
         )
-    return f"it ends at SIGTERM without a drain: let its preStop hook hold it {span} ({HOOK})"
+    return f"it exits at SIGTERM without a drain: let its preStop hook wait {span} ({HOOK})"
 
 
-#: What the drain policy went by, and the value that makes it wait longer.
+#: The rule that ended the drain, and the value that makes it wait longer.
 LONGER = {
     "fallback": "fallbackSeconds",
     "endpoint gone + slack": "slackSeconds",
@@ -199,13 +196,13 @@ LONGER = {
 
 
 def why_too_soon(view: View, lane: Lane) -> str:
-    """The listener closed while clients were still sent there."""
+    """The remedy for a listener that closed while clients were still sent there."""
     floor, limit, needed = view.budgets.floor, view.budgets.limit, view.needed_floor
     if (value := LONGER.get(lane.decided_by.partition(" (")[0])) and needed is not None:
         return f"raise shutdown.{value}, or shutdown.floorSeconds to {needed}"
     if floor is None:
         longer = "longer" if needed is None else f"for {max(needed, 1)} s"
-        return f"serve on {longer} after being told to stop"
+        return f"keep serving {longer} after being told to stop"
     if needed is None:
         return "raise shutdown.floorSeconds"
     if limit is not None and floor >= needed:
@@ -215,14 +212,14 @@ def why_too_soon(view: View, lane: Lane) -> str:
 
 
 def hook_fault(lane: Lane) -> str | None:
-    """What is wrong with the hook itself, if anything is."""
+    """Return what is wrong with the hook itself, if anything."""
     code = lane.pod.pre_stop_code
-    if not code or (lane.cut and code == 1):  # a drain that had to cut says so by a 1
+    if not code or (lane.cut and code == 1):  # 1 means that the drain cut something off
         return None
     if code in SIGKILLED:
         expected = lane.killed_at is not None or lane.short_grace is not None
         return None if expected else _why_hook_killed(lane)
-    why = {NOT_EXECUTABLE: ", no program that can be run", NOT_FOUND: ", no such program"}
+    why = {NOT_EXECUTABLE: " (not executable)", NOT_FOUND: " (command not found)"}
     return (
         f"its preStop hook failed with {code}{why.get(code, '')}, so SIGTERM came at once: "
         f"it should be {HOOK}"
@@ -230,18 +227,18 @@ def hook_fault(lane: Lane) -> str | None:
 
 
 def _why_hook_killed(lane: Lane) -> str:
-    """By the kubelet at the end of the grace period, or by somebody else before."""
+    """The kubelet killed it at the end of the grace period, or something else did before."""
     over, told, signalled = lane.grace_ends_at, lane.told_at, lane.signalled_at
     if over is None or told is None or signalled is None or signalled < over - TOLERANCE_SECONDS:
         return "its preStop hook was killed: see its output"
     return (
-        f"terminationGracePeriodSeconds {over - told:g} ended its preStop hook before it had "
-        "drained: let the chart add the grace period up"
+        f"terminationGracePeriodSeconds {over - told:g} ended its preStop hook before the "
+        "drain was complete: let the chart set the grace period"
     )
 
 
 def cut_requests(cut: Iterable[str]) -> str:
-    """The requests among what was cut off, as in "GET /slow (6)"."""
+    """Return the requests that were cut off, such as "GET /slow (6)"."""
     return count(name for name in cut if name.partition(" ")[2].startswith("/"))
 
 

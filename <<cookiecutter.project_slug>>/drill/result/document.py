@@ -1,6 +1,4 @@
-"""[drill.result.statistics] Figures of the requests: counts, percentiles, and the course of both over time.
-[drill.result.document] report.json: all that is known of the rehearsals, as report.schema.json describes it.
-"""
+"""report.json: everything that is known of the rehearsals, with the figures of the requests."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -20,7 +18,7 @@ Latency = tuple[float, float] | None
 
 
 def latency(samples: Iterable[Sample]) -> Latency:
-    """Median and 99th percentile of what was answered, in milliseconds."""
+    """Return median and 99th percentile of answered requests, in milliseconds."""
     times = sorted(sample.seconds * 1000 for sample in samples if not sample.lost)
     if not times:
         return None
@@ -29,7 +27,7 @@ def latency(samples: Iterable[Sample]) -> Latency:
 
 
 def around(rehearsal: Rehearsal) -> dict[str, Latency]:
-    """Of new connections, before, during and after what happened."""
+    """Return the latency of new connections before, during and after the disturbance."""
     begin, end = rehearsal.disturbance
     samples = rehearsal.ledger.of(Kind.NEW)
     return {
@@ -40,7 +38,7 @@ def around(rehearsal: Rehearsal) -> dict[str, Latency]:
 
 
 def binned(samples: Sequence[Sample], end: float) -> list[list[Sample]]:
-    """By when they were due."""
+    """Group samples by the time they were due."""
     bins: list[list[Sample]] = [[] for _ in range(int(end / BIN_SECONDS) + 1)]
     for sample in samples:
         bins[min(int(sample.began / BIN_SECONDS), len(bins) - 1)].append(sample)
@@ -183,7 +181,7 @@ def _loss(case: Case) -> Json:
 
 
 def _rounded(value: Any) -> Any:
-    """Milliseconds are enough."""
+    """Round to milliseconds."""
     if isinstance(value, float):
         return round(value, 3)
     if isinstance(value, Mapping):

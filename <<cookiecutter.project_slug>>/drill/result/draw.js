@@ -1,4 +1,4 @@
-// Elements and words. What the report says becomes text and attributes, never HTML.
+// Elements and text. Data of the report becomes text and attributes, never HTML.
 
 const SVG = document.querySelector("svg").namespaceURI;
 
@@ -7,7 +7,7 @@ const html = (tag, attributes, ...children) =>
 const svg = (tag, attributes, ...children) =>
   fill(document.createElementNS(SVG, tag), attributes, children);
 
-/** Sets what is not null; children are nodes, strings or null. */
+/** Sets attributes that are not null; children are nodes, strings or null. */
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes ?? {})) {
     if (value !== null && value !== undefined) element.setAttribute(name, value);
@@ -16,14 +16,14 @@ function fill(element, attributes, children) {
   return element;
 }
 
-/** A sentence whose `words` are set as code. */
+/** A sentence with its `words` in backticks as code. */
 function sentence(text) {
   return text.split("`").map((part, index) => (index % 2 ? html("code", {}, part) : part));
 }
 
 const ruler = document.createElement("canvas").getContext("2d");
 
-/** How wide a text will be, in pixels; `size` as in the style sheet. */
+/** The width of a text in pixels; `size` as in the style sheet. */
 function widthOf(text, size, weight = "400") {
   ruler.font = `${weight} ${size}px ${getComputedStyle(document.body).fontFamily}`;
   return ruler.measureText(text).width;
@@ -36,9 +36,9 @@ const milliseconds = (value) =>
 const within = (from, to) =>
   to - from < 0.01 ? `at ${seconds(from)}` : `${seconds(from)} to ${seconds(to)}`;
 
-// The time axis that all rows share, the scales of the rows, and room for words.
+// The shared time axis, the scales of the rows, and room for text.
 
-const RIGHT = 40; // for the names of the lines at their ends
+const RIGHT = 40; // for the names at the ends of the lines
 
 /** From values to pixels. */
 function linear([from, to], [start, end]) {
@@ -56,7 +56,7 @@ function roundUp(value) {
   return [1, 2, 5, 10].find((step) => step * power >= value * 0.999999) * power;
 }
 
-/** What the pictures of one scenario share, so that they can be compared by eye. */
+/** The scales that all pictures of a scenario share, so that they can be compared. */
 function scalesOf(rehearsals) {
   const rates = rehearsals.flatMap(({ bins }) =>
     bins.served.map((served, index) => (served + bins.lost[index]) / bins.seconds));
@@ -72,7 +72,7 @@ function scalesOf(rehearsals) {
   };
 }
 
-/** As `roundUp`, in finer steps: an axis should not be half empty. */
+/** Like `roundUp`, in finer steps, so that an axis is not half empty. */
 function fourths(value) {
   const step = roundUp(value / 4);
   return Math.ceil(value / step) * step;
@@ -98,7 +98,7 @@ function drawTime(plot, height) {
   return group;
 }
 
-/** A row's numbers: a line across and its value in the gutter. */
+/** A row's ticks: a line across and the value to the left. */
 function drawTicks(plot, y, values) {
   return values.map((value) => [
     svg("line", { class: value ? "grid" : "base", x1: plot.left, x2: plot.right, y1: y(value), y2: y(value) }),
@@ -106,7 +106,7 @@ function drawTicks(plot, y, values) {
   ]);
 }
 
-/** Which part of a row is taken: words are left out rather than set over others. */
+/** The occupied parts of a row; text without room is left out. */
 class Room {
   constructor(left, right) {
     this.left = left;
@@ -118,7 +118,7 @@ class Room {
     this.taken.push([from, to]);
   }
 
-  /** Takes it, unless some of it is taken or outside. */
+  /** Takes the range, unless part of it is occupied or outside. */
   claim(from, to) {
     if (from < this.left || to > this.right) return false;
     if (this.taken.some(([start, end]) => from < end && start < to)) return false;
@@ -127,19 +127,19 @@ class Room {
   }
 }
 
-// What happened to a pod, above its lane: marks, and words where there is room.
+// A pod's events above its lane: marks, and text where there is room.
 
 const MARKS = {
   deleted: "deleted", evicted: "deleted", "preStop ended": "prestop", SIGTERM: "sigterm", SIGKILL: "sigkill",
   exit: "exit", exited: "exit",
 };
-/** Seen already in the colours of the lane, or told by the service after the fact. */
+/** Visible in the lane's colours, or logged by the service itself. */
 const UNMARKED = new Set(["started", "ready", "unready", "still ready", "draining", "stopping", "stopped", "gone"]);
 
 const use = (name, x, y, data) =>
   svg("use", { class: `mark ${name}`, href: `#mark-${name}`, x: x - 5, y: y - 5, width: 10, height: 10, ...data });
 
-/** What happened to the pod: a mark above the lane, a hair through it, and in words where there is room. */
+/** The pod's events: a mark above the lane, a thin line through it, and text where there is room. */
 function drawMarks(pod, top, bar, size, plot) {
   const room = new Room(plot.left, plot.right + RIGHT - 4);
   const y = top + size.marks / 2;
@@ -152,7 +152,7 @@ function drawMarks(pod, top, bar, size, plot) {
       const x = Math.max(exact, free);
       free = x + 10;
       room.take(x - 5, x + 5);
-      return { ...event, exact, x, text: briefly(event, pod) };
+      return { ...event, exact, x, text: shortText(event, pod) };
     });
   const drawn = marks.flatMap(({ what, at, detail, exact, x }) => {
     const after = pod.deleted_at === null || at <= pod.deleted_at ? "" : `, ${seconds(at - pod.deleted_at)} after deletion`;
@@ -162,16 +162,16 @@ function drawMarks(pod, top, bar, size, plot) {
       use(MARKS[what] ?? "other", x, y, { "data-event": what, "data-at": at, "data-tip": told }),
     ];
   });
-  return size.words ? [...drawn, ...nameMarks(marks, y, room)] : drawn;
+  return size.labels ? [...drawn, ...nameMarks(marks, y, room)] : drawn;
 }
 
-function briefly({ what, at }, pod) {
+function shortText({ what, at }, pod) {
   if (MARKS[what] !== "exit") return what;
   const after = pod.deleted_at === null ? "" : ` after ${seconds(at - pod.deleted_at)}`;
   return `exit ${pod.exit_code ?? ""}${after}`;
 }
 
-/** Marks that touch are named together, to the right of the last of them, else to the left of the first. */
+/** Names adjacent marks together, to the right of the last one, else to the left of the first. */
 function nameMarks(marks, y, room) {
   const groups = [];
   for (const mark of marks) {
@@ -190,7 +190,7 @@ function nameMarks(marks, y, room) {
   });
 }
 
-// Words beside the pointer or the focus, and a line through all rows at the pointer's time.
+// The tooltip at the pointer or the focus, and a line through all rows at the pointer's time.
 
 const tip = document.getElementById("tip");
 
@@ -212,7 +212,7 @@ function hideTip() {
   tip.hidden = true;
 }
 
-/** Follows the pointer; the time stands at the top of the line. */
+/** A line that follows the pointer, with its time at the top. */
 function addCrosshair(picture, plot, height) {
   const line = svg("line", { y1: 16, y2: height - 20 });
   const text = svg("text", { y: 12, "text-anchor": "middle" });

@@ -1,8 +1,4 @@
-"""[drill.result.endpoints] What the API said of a pod's endpoint, and when clients were sent to it.
-[drill.result.lane] One pod's life as the report shows it.
-[drill.result.limit] The theoretical limit of a stop: the earliest exit that loses nothing.
-[drill.result.lanes] A lane for every pod, from the timeline, the endpoints and the pod's own log.
-"""
+"""A lane for every pod: its phases, its endpoint and its stop, from the records and the log."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +23,7 @@ class Span:
 
 
 def spans(marks: Iterable[tuple[float, str]], end: float) -> list[Span]:
-    """Each mark holds until the next, the last until ``end``; nothing holds after ""."""
+    """Return spans from marks: each lasts until the next, the last until ``end``."""
     found: list[Span] = []
     name, begin = "", 0.0
     for at, new in (*marks, (end, "")):
@@ -41,15 +37,15 @@ def spans(marks: Iterable[tuple[float, str]], end: float) -> list[Span]:
 
 
 def in_the_api(changes: Sequence[Change], pod: str, end: float) -> list[Span]:
-    """ "ready", "serving" (while it terminates), "terminating" (serving no more) or "not ready"."""
+    """Return the endpoint's states: ready, serving (and terminating), terminating or not ready."""
     return spans(((c.at, _state(c.endpoint)) for c in changes if c.pod == pod), end)
 
 
 def in_use(changes: Sequence[Change], end: float) -> Mapping[str, list[Span]] | None:
-    """When clients were sent to each pod; None where nobody can tell when they learnt of it.
+    """Return when clients were sent to each pod; None if it is unknown when they saw changes.
 
-    They are sent to what is ready and, when nothing is, to what serves while
-    it terminates, as kube-proxy does.
+    They are sent to ready pods or, if there are none, to those that serve while
+    terminating, as kube-proxy does.
     """
     if any(change.seen_at is None for change in changes):
         return None
@@ -80,15 +76,16 @@ def _state(endpoint: Endpoint | None) -> str:
     return "ready" if endpoint.serving else "not ready"
 
 
-#: Exit codes of a container that was killed, as a runtime and as Python report them.
+#: Exit codes after a SIGKILL, as a container runtime and as Python report them.
 SIGKILLED = (137, -9)
 
 
 @dataclass(frozen=True)
 class Lane:
-    """Times on the rehearsal's clock, None for what did not happen or is not known.
+    """One pod's life as the report shows it.
 
-    All dates of a stop are None unless the pod was told to stop.
+    Times are on the rehearsal's clock, None if it did not happen or is unknown.
+    All times of a stop are None unless the pod was told to stop.
     """
 
     pod: PodRecord
@@ -96,26 +93,26 @@ class Lane:
     #: starting, ready, unready, draining, stopping, and gone until a restart.
     phases: Sequence[Span]
     endpoint: Sequence[Span]
-    #: When clients were sent to it; None where nobody can tell.
+    #: When clients were sent to it; None if unknown.
     seen: Sequence[Span] | None
     #: It was deleted or evicted: the grace period began.
     told_at: float | None = None
     signalled_at: float | None = None
-    #: By its own log.
+    #: According to its log.
     draining_at: float | None = None
     #: It closed its listener.
     closed_at: float | None = None
     killed_at: float | None = None
     gone_at: float | None = None
     grace_ends_at: float | None = None
-    #: The grace period in seconds that its deletion gave it, if that is shorter than the pod's.
+    #: The deletion's grace period in seconds, if shorter than the pod's.
     short_grace: float | None = None
     limit_at: float | None = None
-    #: The last moment at which a client could be sent to it.
+    #: The last time at which a client could be sent to it.
     last_arrival: float | None = None
     #: The earliest exit that loses nothing.
     possible_at: float | None = None
-    #: The service's own account of its stop, and when it was written.
+    #: The service's log event ``stopped``, and its time.
     report: dict[str, Any] | None = None
     reported_at: float | None = None
 
@@ -129,12 +126,12 @@ class Lane:
 
     @property
     def cut(self) -> list[str]:
-        """What could not end by itself, by name."""
+        """The names of what was cut off at the stop."""
         return [str(name) for name in (self.report or {}).get("cut", ())]
 
     @property
     def decided_by(self) -> str:
-        """The rule of the drain policy that was the last to be content; empty if nobody says."""
+        """The rule that ended the drain; empty if the log does not say."""
         return str((self.report or {}).get("decided_by", ""))
 
     def phase(self, at: float) -> str:
@@ -145,16 +142,16 @@ class Lane:
 
 
 def with_limit(lane: Lane, samples: Sequence[Sample], budgets: Budgets) -> Lane:
-    """Adds ``last_arrival`` and ``possible_at`` to a pod that was told to stop::
+    """Add ``last_arrival`` and ``possible_at`` to a pod that was told to stop::
 
         max(E, D, E + J) + U
 
-    E   the last moment at which a client could still be sent to the pod: before
-        it, a closed listener refuses somebody
+    E   the last time at which a client could be sent to the pod: if the listener
+        closes earlier, someone is refused
     D   the end of the last request that began before E
-    J   the time over which clients of streams are told, if the pod had any, and
-        not before E: those told sooner could come back to the same pod
-    U   the clean-up, as long as it took: from the closed listener to the exit
+    J   the time over which streams are told to end, if the pod had any, and not
+        before E: clients told earlier could return to the same pod
+    U   the clean-up as it was: from closing the listener to the exit
     """
     told = lane.told_at
     if told is None:
@@ -173,7 +170,7 @@ def with_limit(lane: Lane, samples: Sequence[Sample], budgets: Budgets) -> Lane:
 
 
 def _last_arrival(lane: Lane, told: float, own: Sequence[Sample]) -> float | None:
-    """When the last client forgot the pod; where nobody can tell, its last request."""
+    """Return when the last client stopped using the pod; if unknown, its last request."""
     if lane.seen is None:
         reached = [s.began for s in own if not (s.lost and s.lost.reason is Reason.REFUSED)]
         return max(told, *reached) if reached else None
@@ -186,16 +183,16 @@ def _had_streams(lane: Lane, told: float, own: Sequence[Sample]) -> bool:
     return any(sample.kind.is_stream and sample.ended >= told for sample in own)
 
 
-#: Marks of the timeline, and the phase that each begins.
+#: Events and the phase that each begins.
 BEGINS = {"started": "starting", "ready": "ready", "unready": "unready", "exited": "gone"}
-#: What may follow a phase of the stop: a pod that drains may be unready, it drains all the same.
+#: The phases that may follow a phase of the stop; a draining pod may become unready meanwhile.
 AFTER = {"draining": ("stopping", "gone"), "stopping": ("gone",), "gone": ("starting",)}
 
 
 def build(
     rehearsal: Rehearsal, logs: Mapping[str, PodLog], budgets: Budgets, end: float
 ) -> list[Lane]:
-    """What happened after ``end``, when the drill clears away, is left out."""
+    """Return a lane for every pod; events after ``end``, during clean-up, are left out."""
     used = in_use(rehearsal.changes, end)
     lanes = []
     for pod in rehearsal.pods:
@@ -223,7 +220,7 @@ def _with_stop(lane: Lane, log: PodLog, budgets: Budgets) -> Lane:
     grace = budgets.grace if lane.pod.grace is None else lane.pod.grace
     signalled, killed = (_first(lane.times(what), told) for what in ("SIGTERM", "SIGKILL"))
     if killed is None and gone is not None and lane.pod.exit_code in SIGKILLED:
-        killed = gone if gone >= told + grace else None  # the signal itself was not to be seen
+        killed = gone if gone >= told + grace else None  # the signal itself is not visible
     draining = _no_later(life.phases.get("draining"), gone)
     began = told if draining is None else draining
     return replace(
@@ -245,14 +242,14 @@ def _with_stop(lane: Lane, log: PodLog, budgets: Budgets) -> Lane:
 def _closed(
     life: Life, speaks: bool, signalled: float | None, killed: float | None
 ) -> float | None:
-    """When it stopped listening: by its log, and without one at SIGTERM, as servers do."""
+    """Return when it closed its listener: by its log, else at SIGTERM, as servers do."""
     if "stopping" in life.phases:
         return life.phases["stopping"]
     return killed if speaks else signalled or killed
 
 
 def _gone(lane: Lane, started: float, told: float | None) -> float | None:
-    """The end of the last container, unless the kubelet is about to start it again."""
+    """Return the end of the last container, unless it will be restarted."""
     if told is None and not lane.times("gone"):
         return None
     return _first([*lane.times("exited"), *lane.times("gone")], started)
@@ -289,5 +286,5 @@ def _first(times: Sequence[float], since: float) -> float | None:
 
 
 def _no_later(at: float | None, end: float | None) -> float | None:
-    """Clocks of nodes differ: nothing of a pod's own is later than its end."""
+    """Limit a pod's time to its end: the nodes' clocks differ."""
     return at if at is None or end is None else min(at, end)

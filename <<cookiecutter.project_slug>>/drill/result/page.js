@@ -1,8 +1,8 @@
-// The numbers under a picture, and the losses in sentences.
+// The tables below a picture, and the losses in sentences.
 
 const MOST_CAUSES = 60;
 
-/** Words to the left in the first column, numbers to the right in the others. */
+/** A table: text on the left in the first column, numbers on the right in the others. */
 function table(caption, head, rows) {
   const cells = ([first, ...others]) => [
     html("th", { scope: "row" }, String(first)),
@@ -32,7 +32,7 @@ const latencyTable = ({ latency }) =>
     ["before", "during", "after"].map((side) =>
       [side, milliseconds(latency[side].p50_ms), milliseconds(latency[side].p99_ms)]));
 
-/** Each pod's steps in seconds after its deletion, and what it served on the way. */
+/** Each pod's steps in seconds after its deletion, and its served requests. */
 function stopsTable({ pods }) {
   const rows = pods.filter((pod) => pod.deleted_at !== null).map((pod) => {
     const phase = (name) => pod.phases.find((span) => span.phase === name)?.from;
@@ -47,7 +47,7 @@ function stopsTable({ pods }) {
   return rows.length ? table("Stops: seconds after the deletion", known(head), rows.map(known)) : null;
 }
 
-/** The verdict's reasons: each fault with its remedy, then what was lost, cause by cause. */
+/** Each fault with its remedy, then the losses by cause. */
 function faultsList({ faults, losses }) {
   const all = causes(losses);
   const shown = all.slice(0, MOST_CAUSES).map(({ kinds, pod, from, to, text, excused }) =>
@@ -63,17 +63,17 @@ function faultsList({ faults, losses }) {
     shown.length ? [html("h4", {}, "Losses by cause"), html("ul", { class: "causes" }, shown)] : []);
 }
 
-// The page: a head with all verdicts, then a picture with its numbers for each rehearsal.
+// The page: all verdicts, then a picture and tables for each rehearsal.
 
-const NARROWEST = 640; // pixels; on a narrower screen the picture scrolls in its box
+const NARROWEST = 640; // pixels; on a narrower screen the picture scrolls
 const variantName = (variant) =>
-  variant === "service" ? "the service" : `${variant}: the same without its lifecycle`;
+  variant === "service" ? "the service" : `${variant}: the service without its lifecycle`;
 const ROWS_TOP = 44;
 const BETWEEN = 34;
 
 const report = JSON.parse(document.getElementById("report").textContent);
 
-/** A service and its naive variant in the same scenario belong side by side. */
+/** Puts the service and its variant in the same scenario side by side. */
 function pairUp(rehearsals) {
   const groups = [];
   for (const rehearsal of rehearsals) {
@@ -118,7 +118,7 @@ function drawPicture(rehearsal, scales, width) {
   return picture;
 }
 
-/** A box that draws itself anew whenever its width changes, unless somebody is reading in it. */
+/** A box that redraws when its width changes, unless it has the focus. */
 function pictureBox(rehearsal, scales) {
   const box = html("div", { class: "box scroll", tabindex: 0, role: "region", "aria-label": `Picture: ${rehearsal.title}` });
   let drawn = 0;
@@ -128,7 +128,7 @@ function pictureBox(rehearsal, scales) {
     drawn = width;
     box.replaceChildren(drawPicture(rehearsal, scales, width));
   };
-  queueMicrotask(draw); // the box is in the page by then, and the page not yet loaded
+  queueMicrotask(draw); // the box is in the page by then
   new ResizeObserver(draw).observe(box);
   return box;
 }

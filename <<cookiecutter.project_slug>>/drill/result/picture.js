@@ -1,9 +1,9 @@
-// What was lost: gathered where the marks would overlap, told in sentences.
+// The losses: grouped where their marks would overlap, described in sentences.
 
-const WINDOW = 24; // pixels that share one mark: room for its number
+const WINDOW = 24; // pixels that share one mark, enough for its number
 const MOST_SENTENCES = 5;
 
-/** Losses in order of time, in groups of at most WINDOW pixels. */
+/** Losses by time, in groups of at most WINDOW pixels. */
 function gather(losses, x) {
   const groups = [];
   for (const loss of losses.toSorted((one, other) => one.at - other.at)) {
@@ -14,7 +14,7 @@ function gather(losses, x) {
   return groups;
 }
 
-/** The losses that have the same cause, as one: how many, when, and the first one's sentence. */
+/** Losses grouped by cause: how many, when, and the sentence of the first. */
 function causes(losses) {
   const byCause = Map.groupBy(losses, (loss) =>
     JSON.stringify([loss.pod, loss.reason, loss.detail, loss.excused]));
@@ -29,13 +29,13 @@ function causes(losses) {
     .toSorted((one, other) => other.count - one.count);
 }
 
-/** As in "8 × new connections, 2 × uploads". */
+/** For example "8 × new connections, 2 × uploads". */
 function countKinds(losses) {
   const kinds = [...Map.groupBy(losses, (loss) => loss.kind)].toSorted((one, other) => other[1].length - one[1].length);
   return kinds.map(([kind, same]) => `${number(same.length)} × ${kind}`).join(", ");
 }
 
-function tell(losses) {
+function describeLosses(losses) {
   const all = causes(losses);
   const lines = all.slice(0, MOST_SENTENCES).map(({ kinds, text, excused }) =>
     `${kinds}: ${text}${excused ? " (excused)" : ""}`);
@@ -43,7 +43,7 @@ function tell(losses) {
   return [...lines, ...(rest > 0 ? [`and ${number(rest)} other ${rest > 1 ? "causes" : "cause"}`] : [])].join("\n");
 }
 
-/** The marks on a lane; they take their room first, no word may hide them. */
+/** The losses' marks on a lane; they take their room first, so that no text hides them. */
 function drawLosses(losses, name, top, size, plot, room) {
   let free = -Infinity;
   return gather(losses, plot.x).map((group) => {
@@ -54,7 +54,7 @@ function drawLosses(losses, name, top, size, plot, room) {
     free = left + width;
     room.take(left - 2, left + width + 2);
     const when = within(group[0].at, group.at(-1).at);
-    const told = `${number(group.length)} lost, ${name}, ${when}\n${tell(group)}`;
+    const told = `${number(group.length)} lost, ${name}, ${when}\n${describeLosses(group)}`;
     return svg("g", {
       class: group[0].excused ? "loss excused" : "loss", tabindex: 0, role: "img",
       "aria-label": told.replaceAll("`", ""), "data-tip": told, "data-losses": group.length,
@@ -65,7 +65,7 @@ function drawLosses(losses, name, top, size, plot, room) {
   });
 }
 
-// The clients' side: requests a second with the lost ones on top, and how long answers took.
+// The clients' side: requests a second with losses on top, and latency.
 
 const RATE_HEIGHT = 76;
 const LATENCY_HEIGHT = 60;
@@ -111,7 +111,7 @@ function drawLatency(rehearsal, top, plot) {
   return group;
 }
 
-/** One invisible column a bin over both rows: what happened in it, in words. */
+/** An invisible column over both rows for each bin, with a tooltip. */
 function drawColumns(rehearsal, top, bottom, plot) {
   const { bins, losses } = rehearsal;
   return svg("g", {}, bins.served.map((served, index) => {
@@ -121,14 +121,14 @@ function drawColumns(rehearsal, top, bottom, plot) {
     const words = [
       `${within(from, from + bins.seconds)}: ${number(served)} served, ${number(bins.lost[index])} lost`,
       `p50 ${milliseconds(bins.p50_ms[index])}, p99 ${milliseconds(bins.p99_ms[index])}`,
-      ...(lost.length ? [tell(lost)] : []),
+      ...(lost.length ? [describeLosses(lost)] : []),
     ];
     const attributes = { class: "column", x: start, y: top, width: end - start, height: bottom - top };
     return svg("rect", { ...attributes, "data-bin": index, "data-tip": words.join("\n") });
   }));
 }
 
-/** A row's name above it, and what its colours mean, in these colours. */
+/** A row's name, and the names of its colours in these colours. */
 function title(plot, top, text, keys = []) {
   const words = keys.map(([key, name]) => svg("tspan", { class: `name-${key}`, dx: 8 }, name));
   return svg("text", { class: "title", x: plot.left, y: top - 8 }, text, words);
@@ -166,22 +166,22 @@ function line(values, bins, plot, y) {
   return parts.join("");
 }
 
-// The pods' side: a lane for each, and under it what the API says of it and what the clients believe.
+// The pods' side: a lane for each, and below it the endpoint in the API and as the clients see it.
 
-const ROOMY = { marks: 14, bar: 17, gap: 4, strip: 5, below: 9, text: 11, words: true };
-const COMPACT = { marks: 8, bar: 11, gap: 2, strip: 3, below: 3, text: 9.5, words: false };
+const ROOMY = { marks: 14, bar: 17, gap: 4, strip: 5, below: 9, text: 11, labels: true };
+const COMPACT = { marks: 8, bar: 11, gap: 2, strip: 3, below: 3, text: 9.5, labels: false };
 const MOST_ROOMY = 10; // lanes
 
 const sizeOf = (rehearsal) => (rehearsal.pods.length > MOST_ROOMY ? COMPACT : ROOMY);
 const laneHeight = (size) => size.marks + size.bar + 2 * (size.gap + size.strip) + size.below;
 
-/** Losses of no pod, or of one that the report does not know. */
+/** Losses without a pod, or of a pod that is not in the report. */
 function lossesWithoutPod({ pods, losses }) {
   const names = new Set(pods.map((pod) => pod.name));
   return losses.filter((loss) => !names.has(loss.pod));
 }
 
-/** What all names begin with is left out: the words of a ReplicaSet are the same in each. */
+/** Names without their common prefix, such as the ReplicaSet's name. */
 function shortNames(pods) {
   const names = pods.map((pod) => pod.name);
   let [shared] = names;
@@ -218,11 +218,11 @@ function drawLane(pod, label, losses, top, size, plot) {
   return lane;
 }
 
-/** Which rule of the drain policy was the last to be content. */
+/** The rule that ended the drain. */
 const decision = ({ stop }, { phase }) =>
   phase === "draining" && stop?.decided_by ? `, until: ${stop.decided_by}` : "";
 
-/** For losses that no pod can be blamed for. */
+/** A lane for losses without a pod. */
 function drawLaneWithoutPod(losses, top, size, plot) {
   const bar = top + size.marks;
   const room = new Room(plot.left, plot.right);
@@ -243,7 +243,7 @@ function drawLabels(pod, label, bar, api, seen, size, plot) {
   const place = [pod.name, `revision ${pod.revision}`, pod.node, pod.address].filter(Boolean).join("\n");
   const restarts = pod.restarts ? `\nrestarted ${pod.restarts} times` : "";
   const name = { ...at, class: "pod", y: bar + size.bar / 2, "dominant-baseline": "central", "data-tip": place + restarts };
-  const words = size.words
+  const words = size.labels
     ? [svg("text", { ...at, class: "small", y: api + size.strip }, "API"),
        ...(pod.seen ? [svg("text", { ...at, class: "small", y: seen + size.strip + 1 }, "clients")] : [])]
     : [];
@@ -271,18 +271,18 @@ function drawPhaseNames(pod, bar, size, plot, room) {
 const word = (text, x, bar, size, style) =>
   svg("text", { class: style, x, y: bar + size.bar / 2, "dominant-baseline": "central", "font-size": size.text }, text);
 
-/** The times that a deleted pod was given, as far as they are known. */
+/** The known budgets of a deleted pod. */
 function budgetsOf(pod, { floor }) {
   if (pod.deleted_at === null) return [];
   return [
     { name: "possible", at: pod.possible_at, why: "earliest exit that loses nothing" },
-    { name: "limit", at: pod.limit_at, why: "the drain may take no longer" },
-    { name: "grace ends", at: pod.grace_ends_at, why: "end of the grace period: SIGKILL, or SIGTERM first if the hook still ran" },
+    { name: "limit", at: pod.limit_at, why: "the drain ends here at the latest" },
+    { name: "grace ends", at: pod.grace_ends_at, why: "end of the grace period: SIGKILL, or SIGTERM first if the hook still runs" },
     { name: "floor", at: floor ? pod.deleted_at + floor : null, why: "the listener stays open at least until here" },
   ].filter(({ at }) => at !== null);
 }
 
-/** Ticks at these times, and a dotted line to the last of them. */
+/** Ticks at the budgets, and a dotted line to the last of them. */
 function drawBudgets(pod, ticks, bar, size, plot, room) {
   const inside = ticks.filter(({ at }) => at <= plot.scales.seconds);
   const last = Math.max(...inside.map(({ at }) => at), 0);
@@ -301,18 +301,18 @@ function drawBudgets(pod, ticks, bar, size, plot, room) {
         svg("rect", { class: "column", x: x - 4, y: bar, width: 8, height: size.bar }),
         svg("line", { x1: x, x2: x, y1: bar + size.bar - 7, y2: bar + size.bar + 3 }));
     const width = widthOf(name, size.text - 1);
-    const place = size.words && name !== "possible"
+    const place = size.labels && name !== "possible"
       ? [x + 4, x - width - 6].find((from) => room.claim(from - 1, from + width))
       : undefined;
     return [mark, ...(place === undefined ? [] : [word(name, place, bar, { ...size, text: size.text - 1 }, "on-phase")])];
   })];
 }
 
-/** The budgets that end after the picture does, in words at its edge. */
+/** Budgets that end after the picture, as text at its edge. */
 function drawLater(pod, ticks, bar, size, plot, room) {
   const later = ticks.filter(({ at }) => at > plot.scales.seconds);
   const text = `${later.map(({ name, at }) => `${name} ${seconds(at - pod.deleted_at)}`).join(", ")} ›`;
   const width = widthOf(text, size.text - 1);
-  if (!later.length || !size.words || !room.claim(plot.right - width - 4, plot.right)) return [];
+  if (!later.length || !size.labels || !room.claim(plot.right - width - 4, plot.right)) return [];
   return [word(text, plot.right - width, bar, { ...size, text: size.text - 1 }, "small later")];
 }

@@ -1,11 +1,9 @@
-"""[drill.result.remedies] Why something was lost and what to do about it: the first rule that knows an answer.
+"""The reason for a loss and its remedy: the first rule that has an answer.
 
 A rule is a function of a case that returns the end of the loss's sentence, or
-None. A new one goes into ``RULES``, before those that are less particular.
-Losses of the same rule are told as one fault, so a rule's answer has no number
-that differs from loss to loss.
-
-[drill.result.sentences] A loss in one sentence: what, by whom, when, where clients were sent, and what to do.
+None. Add a new one to ``RULES``, before less specific ones. Losses with the same
+answer are reported as one fault, so an answer contains no numbers that differ
+from loss to loss.
 """
 
 from collections.abc import Callable
@@ -32,7 +30,7 @@ def excused(case: Case) -> str | None:
         return None
     if case.out_of_time:
         return why_out_of_time(case.lane)
-    return "the scenario's doing, no service could have served it"
+    return "caused by the scenario; no service could have served it"
 
 
 def no_endpoint(case: Case) -> str | None:
@@ -40,21 +38,21 @@ def no_endpoint(case: Case) -> str | None:
         return None
     replicas = case.view.plan.replicas
     if replicas == 1:
-        return "no pod was ready: run 2 replicas at least"
+        return "no pod was ready: run at least 2 replicas"
     if case.view.rehearsal.workload.surge(replicas)[1]:
         return "no pod was ready: set rollout.maxUnavailable to 0"
-    return "no pod was ready: the readiness probe must not fail at all of them at once"
+    return "no pod was ready: the readiness probes of all pods must not fail at once"
 
 
 def ended_by_itself(case: Case) -> str | None:
-    """Before anybody had told it to stop, its container ended."""
+    """Its container exited before it was told to stop."""
     lane = case.lane
     if lane is None or case.told:
         return None
     exits = [at for at in lane.times("exited") if at <= case.at + TOLERANCE_SECONDS]
     if not exits or any(exits[-1] < at <= case.at for at in lane.times("ready")):
         return None
-    return "its container had ended with nobody having asked for it: see its log"
+    return "its container had exited without being told to stop: see its log"
 
 
 def killed(case: Case) -> str | None:
@@ -71,7 +69,7 @@ def failed_hook(case: Case) -> str | None:
 
 
 def cut_off(case: Case) -> str | None:
-    """It was in flight when the drain was over."""
+    """It was in flight at the end of the drain."""
     lane = case.lane
     if lane is None or not case.arrived or not case.in_flight_at_close:
         return None
@@ -81,7 +79,7 @@ def cut_off(case: Case) -> str | None:
 
 
 def no_drain(case: Case) -> str | None:
-    """It was told, and by its log did not serve on."""
+    """The pod was told to stop and, according to its log, did not drain."""
     lane = case.lane
     if lane is None or not case.told or not case.after_close or lane.draining_at is not None:
         return None
@@ -93,43 +91,45 @@ def unfinished_stream(case: Case) -> str | None:
         return None
     if case.reason is Reason.STATUS:
         return None
-    proper = "a close frame" if case.sample.kind is Kind.WEBSOCKET else "the end of its body"
-    return f"a stream must be ended with {proper} before its connection is closed"
+    proper = "a close frame" if case.sample.kind is Kind.WEBSOCKET else "the last chunk of its body"
+    return f"a stream must end with {proper} before its connection closes"
 
 
 def idle_too_long(case: Case) -> str | None:
-    """The race for a kept connection."""
+    """The server closed a kept connection while the client reused it."""
     if not case.reused or case.reason not in (Reason.RESET, Reason.CLOSED):
         return None
     if not case.told:
-        return "closed while idle: raise keepAliveSeconds above what clients keep connections for"
+        return "closed while idle: raise keepAliveSeconds above the clients' idle timeout"
     return (
-        "its client did not know of the stop: answers while draining must say Connection: close, "
-        "and shutdown.quietSeconds be longer than connections stay idle"
+        "its client did not know of the stop: responses while draining must say Connection: close, "
+        "and shutdown.quietSeconds must be longer than connections stay idle"
     )
 
 
 def closed_too_soon(case: Case) -> str | None:
-    """Clients were still sent to it when it had closed its listener."""
+    """Clients were still sent to the pod after it closed its listener."""
     if case.lane is None or not case.told or not case.after_close:
         return None
     return why_too_soon(case.view, case.lane)
 
 
 def blocked(case: Case) -> str | None:
-    """Whether the pod answered others meanwhile tells a blocked loop from a hanging handler."""
+    """A timeout: the loop is blocked, or the handler hangs if others were answered meanwhile."""
     if case.lane is None or case.reason is not Reason.TIMEOUT:
         return None
     begin, end = case.sample.began, case.sample.ended
-    if case.sample.kind.is_stream:  # it went well until its client began to wait in vain
+    if case.sample.kind.is_stream:  # it worked until the last silence
         begin = max(begin, end - SILENCE_SECONDS)
     others = case.view.served.get(case.lane.name, ())
     if any(begin < other.began and other.ended < end for other in others):
         if routes := cut_requests(case.lane.cut):
             return why_cut(case.view, routes)
-        return "others were answered meanwhile, so its handler hangs: give what it awaits a timeout"
+        return (
+            "others were answered meanwhile, so its handler hangs: set a timeout on what it awaits"
+        )
     return (
-        "nobody was answered meanwhile, so something blocks the event loop: "
+        "nothing was answered meanwhile, so something blocks the event loop: "
         "move it to a thread (asyncio.to_thread)"
     )
 
@@ -138,14 +138,14 @@ def error(case: Case) -> str | None:
     if case.reason is not Reason.STATUS:
         return None
     if case.told and case.lost.detail == "503":
-        return "a pod that drains must go on serving"
-    return "an error of the handler: see the pod's log"
+        return "a draining pod must keep serving"
+    return "an error in the handler: see the pod's log"
 
 
 def not_ready(case: Case) -> str | None:
     if case.lane is None or case.lane.phase(case.at) not in ("starting", "unready"):
         return None
-    return "it was not ready: its readiness probe has to know before its clients do"
+    return "the pod was not ready: its readiness probe must fail before clients do"
 
 
 def unknown(case: Case) -> str:
@@ -174,7 +174,7 @@ def remedy(case: Case) -> str:
 
 
 def sentence(case: Case) -> str:
-    """As in "refused by pod b, 0.8 s after its listener closed, endpoint still published: ..."."""
+    """Return, for example, "refused by pod b, 0.8 s after its listener closed: ..."."""
     parts = [f"{case.lost}{by(case)}", when(case)]
     if state := endpoint(case):
         parts.append(state)
@@ -189,7 +189,7 @@ def by(case: Case) -> str:
 
 
 def when(case: Case) -> str:
-    """Against the pod's own last event before it."""
+    """Return the time since the pod's last event before the loss."""
     lane = case.lane
     if lane is None:
         return f"{case.at:.1f} s into the rehearsal"
@@ -205,7 +205,7 @@ def when(case: Case) -> str:
 
 
 def endpoint(case: Case) -> str:
-    """What clients knew of the pod at that time; nothing where it does not matter."""
+    """Return the state of the pod's endpoint at that time, if it matters."""
     lane = case.lane
     if lane is None or not case.told:
         return ""

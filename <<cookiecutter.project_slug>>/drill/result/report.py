@@ -1,6 +1,4 @@
-"""[drill.result.page] The page: a report of the drill as one HTML file that needs nothing else.
-[drill.result.files] The files of a drill: report.json and report.html.
-"""
+"""The report files: report.json, and report.html, which needs no other file."""
 
 import base64
 import hashlib
@@ -18,15 +16,15 @@ from drill.result.document import Json
 
 HERE = Path(__file__).parent
 
-#: One script in the page; each file uses what the ones before it define.
+#: Joined into one script; each file uses definitions of those before it.
 SCRIPTS = ("draw.js", "picture.js", "page.js")
 
 
 def render(report: Mapping[str, Any]) -> str:
-    """The page of ``report``, which has the shape of ``report.schema.json``.
+    """Return the page of a report.
 
-    Style, script and data are part of it, and its own policy forbids any
-    request: it can be opened from a disk, attached to a build, sent by mail.
+    It contains style, script and data, and its content security policy forbids any
+    request: it can be opened from disk, attached to a build or sent by mail.
     """
     style = "\n" + _read("page.css")
     script = "\n" + "\n".join(_read(name) for name in SCRIPTS)
@@ -40,13 +38,13 @@ def render(report: Mapping[str, Any]) -> str:
 
 
 def _embed(report: Mapping[str, Any]) -> str:
-    """JSON in which nothing can end the script element that holds it, or begin another."""
+    """Return JSON that cannot end the script element that contains it."""
     text = json.dumps(report, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 
 
 def _policy(style: str, script: str) -> str:
-    """Forbids everything but this style, this script and an empty icon."""
+    """Return a policy that allows only this style, this script and an empty icon."""
     return (
         f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
@@ -62,7 +60,7 @@ def _read(name: str) -> str:
 
 
 class Report:
-    """Grows by a rehearsal at a time; ``write`` writes what there is."""
+    """Collects rehearsals; ``write`` writes the files."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -78,7 +76,7 @@ class Report:
         )
 
     def write(self) -> Path:
-        """The page. Raises DrillError where nothing can be written."""
+        """Write the files; return the page. Raises DrillError if they cannot be written."""
         report = document.report(self._project, self._rehearsals)
         path = self._folder / "report.html"
         try:
@@ -88,6 +86,6 @@ class Report:
             path.write_text(render(report), "utf-8")
         except OSError as error:
             raise DrillError(
-                f"{path} cannot be written: {error.strerror}; name another folder by --out."
+                f"{path} cannot be written: {error.strerror}; choose another folder with --out."
             ) from error
         return path

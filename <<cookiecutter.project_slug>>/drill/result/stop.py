@@ -1,6 +1,4 @@
-"""[drill.result.budgets] The times that a pod was given for its stop, as it was told them.
-[drill.result.logs] What a pod says about its own stop: its log, one JSON object a line.
-"""
+"""A pod's stop: the times it was given, and what its log says."""
 
 import json
 import math
@@ -13,14 +11,14 @@ from drill.chart import Workload
 from drill.load.routes import Job
 from drill.record import Timeline
 
-#: Two goodbyes of one second each (`farewell` in chart/templates/_times.tpl).
+#: Two farewells of one second each (`farewell` in chart/templates/_times.tpl).
 FAREWELL_SECONDS = 2.0
 VARIABLE = "APP_SHUTDOWN__{}_SECONDS"
 
 
 @dataclass(frozen=True)
 class Budgets:
-    """Seconds; None where the container's environment does not say."""
+    """The stop's budgets in seconds; None if the container's environment does not set one."""
 
     floor: float | None
     slack: float | None
@@ -37,7 +35,7 @@ class Budgets:
 
     @classmethod
     def read(cls, workload: Workload, over: Mapping[str, str]) -> Self:
-        """``over`` has variables that win over those of the container."""
+        """Read a container's environment, overridden by ``over``."""
         variables = _values(workload.template.container) | dict(over)
 
         def seconds(name: str) -> float | None:
@@ -62,7 +60,7 @@ class Budgets:
 
     @property
     def needed(self) -> float | None:
-        """The longest stop that the service allows itself; None if it does not say."""
+        """The longest stop that the service allows itself; None if unknown."""
         parts = (self.limit, self.stream_spread, self.farewell, self.stop)
         known = [part for part in parts if part is not None]
         return sum(known) if len(known) == len(parts) else None
@@ -80,17 +78,17 @@ def _number(text: str | None) -> float | None:
     return number if math.isfinite(number) else None
 
 
-#: In the order of a life; a service only ever moves forward.
+#: In order; a service only moves forward.
 PHASES = ("starting", "ready", "draining", "stopping", "stopped")
 
 
 @dataclass
 class Life:
-    """One run of the container: it may be restarted."""
+    """One run of the container, which may be restarted."""
 
-    #: When each phase began, on the rehearsal's clock.
+    #: The start of each phase, on the rehearsal's clock.
     phases: dict[str, float] = field(default_factory=dict)
-    #: The event ``stopped``, with all its fields, and when it was written.
+    #: The log event ``stopped`` with all its fields, and its time.
     report: dict[str, Any] | None = None
     reported_at: float | None = None
 
@@ -101,10 +99,10 @@ class Life:
 
 @dataclass
 class PodLog:
-    """At least one life. What does not log phases in JSON has a silent one."""
+    """At least one life; it is empty if no phases are logged as JSON."""
 
     lives: list[Life] = field(default_factory=lambda: [Life()])
-    #: Ids of jobs whose effect was logged.
+    #: The ids of jobs that were logged as done.
     jobs_done: set[str] = field(default_factory=set)
 
     @property
@@ -112,7 +110,7 @@ class PodLog:
         return any(life.phases for life in self.lives)
 
     def last(self, started: float | None) -> Life:
-        """The life of the container that began at ``started``, None where there was only one."""
+        """Return the life that began at ``started``, None if there was only one."""
         life = self.lives[-1]
         if started is None or any(at >= started for at in life.phases.values()):
             return life
@@ -120,7 +118,7 @@ class PodLog:
 
 
 def read(path: Path, timeline: Timeline, job: Job | None = None) -> PodLog:
-    """Lines that are no JSON, or not of a stop or of a job's end, are passed over."""
+    """Read phases, the stop's report and done jobs from a log; ignore other lines."""
     log, job = PodLog(), job or Job("/")
     for entry in _entries(path):
         at = _time(entry, timeline)

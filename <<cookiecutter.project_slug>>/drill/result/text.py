@@ -1,4 +1,4 @@
-"""The verdict on the terminal."""
+"""The result as text for the terminal."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ Row = tuple[str, ...]
 
 
 def title(scenario: Scenario, plan: Plan, backend: str) -> str:
-    """What is rehearsed, in a line. A real cluster's endpoints are as late as they are."""
+    """Return what is rehearsed, in one line."""
     plan = scenario.prepare(plan)
     what = scenario.title.format(replicas=plan.replicas)
     least, most = plan.propagation
@@ -33,7 +33,7 @@ def render(analysis: Analysis) -> str:
 
 
 def verdict(analysis: Analysis) -> str:
-    """One line that can stand alone."""
+    """Return the outcome in one line."""
     rehearsal = analysis.rehearsal
     what = title(rehearsal.scenario, rehearsal.plan, rehearsal.backend)
     word = "PASSED" if analysis.passed else "FAILED"
@@ -76,7 +76,7 @@ def _latency(analysis: Analysis) -> str:
 
 
 def _stops(analysis: Analysis) -> str:
-    """Each pod's steps in seconds after it was told to stop, and what it served in its life."""
+    """Return each pod's steps in seconds after it was told to stop, and its served requests."""
     stopped = [lane for lane in analysis.lanes if lane.told_at is not None]
     if not stopped:
         return ""
@@ -118,7 +118,7 @@ def _milliseconds(times: Latency) -> tuple[str, str]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Columns as wide as they must be; the first to the left, the others to the right."""
+    """Align the first column to the left, the others to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = (
         "  ".join(

@@ -3,7 +3,7 @@
 from drill.scenarios.base import Scenario
 from drill.scenarios.removals import Crash, Eviction, NodeDrain, ScaleDown, ShortGrace
 from drill.scenarios.updates import (
-    WORDS,
+    FAULT_TITLES,
     ApiFailure,
     BadRelease,
     BlockedLoop,
@@ -27,6 +27,6 @@ SCENARIOS: dict[str, Scenario] = {
         BadRelease(),
         PrestopMissing(),
         BlockedLoop(),
-        *(ApiFailure(fault) for fault in WORDS),
+        *(ApiFailure(fault) for fault in FAULT_TITLES),
     )
 }

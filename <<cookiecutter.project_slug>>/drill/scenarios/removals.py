@@ -74,7 +74,7 @@ class Crash(Scenario):
     ready again, counts.
     """
 
-    #: Where clients do not know their pod: losses this long before the kill are excused (clock skew).
+    #: Clock skew: a loss this long before the kill is excused if its client does not know its pod.
     CLOCK_SECONDS = 2.0
     #: A job accepted this long before the kill, or later, may have run in the killed pod.
     IN_HAND_SECONDS = 10.0

@@ -49,7 +49,7 @@ def without_hook(deployment: dict[str, Any]) -> None:
     )
 
 
-WORDS = {
+FAULT_TITLES = {
     ApiFault.FORBIDDEN: "forbids the pods to read it",
     ApiFault.DOWN: "is down",
     ApiFault.HANGS: "accepts connections and never answers",
@@ -65,7 +65,7 @@ class ApiFailure(Rolling):
     def __init__(self, fault: ApiFault) -> None:
         self.fault = fault
         self.name = f"api-{fault}"
-        self.title = f"rolling update of {{replicas}} pods while the API {WORDS[fault]}"
+        self.title = f"rolling update of {{replicas}} pods while the API {FAULT_TITLES[fault]}"
 
     def prepare(self, plan: Plan) -> Plan:
         return replace(plan, api=self.fault)
@@ -95,8 +95,8 @@ class BlockedLoop(Scenario):
         await asyncio.wait([blocking])
         if pod.restarts:
             return (
-                f"{pod.name} was restarted while its event loop was blocked: liveness must tolerate more "
-                "than probes.stallSeconds.",
+                f"{pod.name} was restarted while its event loop was blocked: liveness must "
+                "allow more than probes.stallSeconds.",
             )
         return ()
 

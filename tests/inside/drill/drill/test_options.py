@@ -49,15 +49,15 @@ def deployment_of(container: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_file_that_is_not_there_is_named() -> None:
-    with pytest.raises(DrillError, match=r"--values missing\.yaml: there is no such file"):
+    with pytest.raises(DrillError, match=r"--values missing\.yaml: file not found"):
         options.make_plan(options.parse(["--values", "missing.yaml"]))
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--scenario", "earthquake"], "'earthquake' is none of rolling, "),
-        (["--propagation", "4s-1s"], "4s-1s is no range of 0 to 3600 s"),
+        (["--scenario", "earthquake"], "'earthquake' is not all or one of rolling, "),
+        (["--propagation", "4s-1s"], "4s-1s is not a range within 0 to 3600 s"),
         (["--rate", "0"], "0 is not above 0"),
         (["--replicas", "0"], "0 is below 1"),
         (["--env", "A"], "'A' is not NAME=VALUE"),

@@ -97,7 +97,7 @@ BROKEN: dict[str, tuple[str, Change, str]] = {
     "no-floor": ("rolling", without_floor, "shutdown.floorSeconds"),
     "no-lifecycle": ("scale-down", without_lifecycle, "preStop"),
     "no-readiness-flip": ("eviction", patched(broken.no_readiness_flip), "readiness"),
-    "nothing-ends-streams": ("short-grace", with_streams, "not ended within the 3 s"),
+    "nothing-ends-streams": ("short-grace", with_streams, "did not exit within the 3 s"),
     "alone": ("crash", alone, "replicas"),
     "fixed-sleep": ("slow-endpoints", sleeping, "endpoint still published"),
     "wrong-grace": ("node-drain", patched(broken.wrong_grace), "terminationGracePeriodSeconds"),

@@ -91,7 +91,7 @@ def test_surge_and_unavailable(
         ),
         (
             {"livenessProbe": {"httpGet": {"port": 1, "scheme": "HTTPS"}}},
-            "the liveness probe asks by TLS",
+            "the liveness probe uses TLS",
         ),
         ({"lifecycle": {"preStop": {"tcpSocket2": {}}}}, "the preStop hook has tcpSocket2"),
     ],

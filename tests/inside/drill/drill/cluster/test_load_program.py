@@ -138,7 +138,9 @@ def test_a_route_that_is_not_there_is_said_and_fails(mounted: Path) -> None:
     reader = load.Feed(ClusterTimeline(lambda line: None))
     for entry in told:
         reader.take(json.dumps(entry))
-    with pytest.raises(DrillError, match="ended early: GET /none answered 404: name a route"):
+    with pytest.raises(
+        DrillError, match="ended early: GET /none answered 404: name an existing route"
+    ):
         reader.result()
 
 

@@ -10,8 +10,8 @@ pytest.importorskip("kubernetes", reason="the package `kubernetes` is not instal
 
 from drill.cluster import tracker, watch
 from drill.cluster.api import Api, ApiError
-from drill.cluster.pods import hopeless, sightings, trouble
-from drill.cluster.release import address, front
+from drill.cluster.pods import hopeless, pod_events, waiting_reason
+from drill.cluster.release import cluster_ip, service_for
 from drill.errors import DrillError
 from drill.record import Endpoint
 
@@ -92,7 +92,7 @@ def ended(code: int, reason: str = "Error", identity: str = "c1") -> Json:
     ],
 )
 def test_what_has_happened_to_a_pod(old: Json, new: Json, told: list[str]) -> None:
-    found = [f"{what}: {detail}".removesuffix(": ") for what, detail in sightings(old, new, "app")]
+    found = [f"{what}: {detail}".removesuffix(": ") for what, detail in pod_events(old, new, "app")]
     assert found == told
 
 
@@ -116,7 +116,7 @@ def test_what_has_happened_to_a_pod(old: Json, new: Json, told: list[str]) -> No
 )
 def test_why_a_pod_does_not_start(status: Json, why: str, without_hope: bool) -> None:
     found = pod(**status)
-    assert trouble(found) == why
+    assert waiting_reason(found) == why
     assert hopeless(found) is without_hope
 
 
@@ -177,12 +177,12 @@ def test_the_service_is_the_one_that_selects_the_pods_and_has_an_address() -> No
         service(selector={"a": "2"}),
         service(selector={"a": "1"}, clusterIP="None"),
     ]
-    assert front([*others, wanted], deployment) is wanted
-    assert address(wanted) == "10.0.0.1"
-    with pytest.raises(DrillError, match="no Service with an address of its own leads to d"):
-        front(others, deployment)
+    assert service_for([*others, wanted], deployment) is wanted
+    assert cluster_ip(wanted) == "10.0.0.1"
+    with pytest.raises(DrillError, match="no Service with a cluster IP selects the pods of d"):
+        service_for(others, deployment)
     with pytest.raises(DrillError, match="Service s has no IPv4 address"):
-        address(service(clusterIP="fd00::1"))
+        cluster_ip(service(clusterIP="fd00::1"))
 
 
 class Canned(Api):

@@ -33,7 +33,7 @@ def test_a_drill_that_is_interrupted_leaves_nothing(on_standin: Run) -> None:
             await task
         await standin.empty()
         assert all(node["spec"] == {} for _, node in standin.store.all("nodes"))
-        assert any("still removing" in line for line in standin.said)
+        assert any("still cleaning up" in line for line in standin.said)
 
     on_standin(test)
 
@@ -56,7 +56,7 @@ def test_what_cannot_be_removed_is_named_with_the_command(on_standin: Run) -> No
             async with standin.open() as cluster:
                 name = cluster.workload.name
         command = f"kubectl --context here --namespace default delete services/{name}"
-        assert f"Service {name} is not undone" in str(caught.value)
+        assert f"Service {name} was not cleaned up" in str(caught.value)
         assert f"Run `{command}`." in str(caught.value)
         assert standin.left() == {"services"}
 
@@ -104,7 +104,7 @@ def test_steps_are_made_last_first_and_all_of_them() -> None:
 
         return make
 
-    with pytest.raises(DrillError, match=r"^second is not undone, no Run `undo second`.$"):
+    with pytest.raises(DrillError, match=r"^second was not cleaned up, no Run `undo second`.$"):
         asyncio.run(test())
     assert done == ["third", "second", "first"]
 

@@ -43,9 +43,11 @@ async def fate(handler: Handler, **options: float) -> str:
         pytest.param(answering(OK[:-1]), Reason.TRUNCATED, id="cut in the body"),
         pytest.param(answering(CHUNKED + b"2\r\nok\r\n"), Reason.TRUNCATED, id="no last chunk"),
         pytest.param(answering(CHUNKED + b"2\r\nok\r\n0\r\n"), Reason.TRUNCATED, id="no last line"),
-        pytest.param(answering(b"SSH-2.0\r\n\r\n"), "answered no HTTP 'SSH-2.0'", id="no HTTP"),
         pytest.param(
-            answering(CHUNKED + b"zz\r\n"), "answered no HTTP b'zz'", id="malformed chunk"
+            answering(b"SSH-2.0\r\n\r\n"), "answered with invalid HTTP 'SSH-2.0'", id="no HTTP"
+        ),
+        pytest.param(
+            answering(CHUNKED + b"zz\r\n"), "answered with invalid HTTP b'zz'", id="malformed chunk"
         ),
     ],
 )

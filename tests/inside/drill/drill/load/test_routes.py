@@ -35,13 +35,16 @@ def test_a_kind_can_have_no_share() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("[plane]", r"has \[plane\]: it can have plain, slow, "),
-        ("[plain]", "plain.path is None: a path begins with '/'"),
+        ("[plane]", r"unknown table \[plane\]; known are plain, slow, "),
+        ("[plain]", "plain.path is None: it must begin with '/'"),
         ('[plain]\npath = "hello"', "plain.path is 'hello'"),
-        ('[plain]\npath = "/a"\nverb = "GET"', r"\[plain\] has 'verb': it can have path, method"),
-        ('[plain]\npath = "/a"\nbody = 1', "plain.body is 1: str wanted"),
-        ('[upload]\npath = "/a"\noctets = "1"', "upload.octets is '1': int wanted"),
-        ("[shares]\nnew = -1", "shares.new is -1: 0 to 100 for one of new, kept"),
+        (
+            '[plain]\npath = "/a"\nverb = "GET"',
+            r"\[plain\] has unknown 'verb'; known are path, method",
+        ),
+        ('[plain]\npath = "/a"\nbody = 1', "plain.body is 1: it must be str"),
+        ('[upload]\npath = "/a"\noctets = "1"', "upload.octets is '1': it must be int"),
+        ("[shares]\nnew = -1", "shares.new is -1: use 0 to 100 for one of new, kept"),
         ("[shares]\nsse = 1", "shares.sse is 1"),
         (
             "[shares]\nnew = 0\nkept = 0\nchecked = 0\nslow = 0\nupload = 0\njob = 0",

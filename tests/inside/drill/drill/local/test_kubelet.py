@@ -302,7 +302,7 @@ def test_failed_liveness_runs_the_hook_and_the_grace_period_before_the_restart(
         world = World(tmp_path)
         await world.run(rendered(livenessProbe=probe, **hook("pass")), lambda w: w.up(times=2))
         assert world.events[:9] == [
-            *("started", "ready", "unwell", "preStop ended", "SIGTERM", "unready", "exited"),
+            *("started", "ready", "probe failed", "preStop ended", "SIGTERM", "unready", "exited"),
             *("restarting", "started"),
         ]
         details = [e.detail for e in world.timeline.events if e.what == "restarting"]

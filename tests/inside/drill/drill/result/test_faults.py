@@ -12,8 +12,8 @@ from tests.drill.result.made import KILLED, LANE, POD, Loss, hook_that_ended_wit
 STOPS: dict[str, tuple[Lane, str]] = {
     "still-ready": (
         replace(LANE, events=(Event(11.5, "still ready", "b", ""),)),
-        "b: its readiness probe still succeeded after it was told to stop: readiness has to go "
-        "false first, for balancers and evictions go by it (probe /readyz)",
+        "b: its readiness probe still succeeded after it was told to stop: readiness must "
+        "become false first, because load balancers and evictions depend on it (probe /readyz)",
     ),
     "restarted": (
         replace(LANE, events=(Event(5.0, "restarting", "b", "liveness failed"),)),
@@ -29,8 +29,8 @@ STOPS: dict[str, tuple[Lane, str]] = {
     ),
     "hook-outlived-the-grace": (
         replace(hook_that_ended_with(137, signalled_at=40.0), report=LANE.report),
-        "b: terminationGracePeriodSeconds 30 ended its preStop hook before it had drained: "
-        "let the chart add the grace period up",
+        "b: terminationGracePeriodSeconds 30 ended its preStop hook before the drain was "
+        "complete: let the chart set the grace period",
     ),
     "hook-killed": (
         replace(hook_that_ended_with(137), report=LANE.report),
@@ -42,7 +42,8 @@ STOPS: dict[str, tuple[Lane, str]] = {
     ),
     "killed": (
         replace(KILLED, report=None),
-        "b: not ended within terminationGracePeriodSeconds 30: its log ends with what was stuck",
+        "b: did not exit within terminationGracePeriodSeconds 30: "
+        "the end of its log shows what was stuck",
     ),
 }
 

@@ -26,7 +26,7 @@ LOSSES: dict[str, tuple[Loss, str]] = {
     "excused": (
         Loss(excused=True),
         "refused by pod b, 0.8 s after its listener closed, endpoint still published: "
-        "the scenario's doing, no service could have served it",
+        "caused by the scenario; no service could have served it",
     ),
     "floor": (Loss(), f"{TOO_SOON} shutdown.floorSeconds to 8"),
     "floor-above-the-limit": (
@@ -44,11 +44,11 @@ LOSSES: dict[str, tuple[Loss, str]] = {
     "no-pod": (
         Loss(Reason.NO_ENDPOINT, lane=None),
         "no endpoint, 15.8 s into the rehearsal: no pod was ready: "
-        "the readiness probe must not fail at all of them at once",
+        "the readiness probes of all pods must not fail at once",
     ),
     "one-replica": (
         Loss(Reason.NO_ENDPOINT, lane=None, plan=Plan(replicas=1)),
-        "no endpoint, 15.8 s into the rehearsal: no pod was ready: run 2 replicas at least",
+        "no endpoint, 15.8 s into the rehearsal: no pod was ready: run at least 2 replicas",
     ),
     "unavailable": (
         Loss(Reason.NO_ENDPOINT, lane=None, surge=(0, 1)),
@@ -56,82 +56,81 @@ LOSSES: dict[str, tuple[Loss, str]] = {
     ),
     "not-ready": (
         Loss(at=20, lane=STARTING),
-        "refused by pod b, 20.0 s into the rehearsal, while starting: it was not ready: "
-        "its readiness probe has to know before its clients do",
+        "refused by pod b, 20.0 s into the rehearsal, while starting: the pod was not ready: "
+        "its readiness probe must fail before clients do",
     ),
     "no-hook": (
         Loss(lane=SILENT, pre_stop=None),
-        "refused by pod b, 0.8 s after its listener closed, endpoint still published: SIGTERM ends "
-        "its serving at once and there is no preStop hook: "
+        "refused by pod b, 0.8 s after its listener closed, endpoint still published: it stops "
+        "serving at SIGTERM and has no preStop hook: "
         "drain first (python -m app drain as preStop)",
     ),
     "no-drain": (
         Loss(lane=SILENT),
-        "refused by pod b, 0.8 s after its listener closed, endpoint still published: it ends at "
-        "SIGTERM without a drain: let its preStop hook hold it for 8 s (python -m app drain)",
+        "refused by pod b, 0.8 s after its listener closed, endpoint still published: it exits at "
+        "SIGTERM without a drain: let its preStop hook wait for 8 s (python -m app drain)",
     ),
     "hook-not-found": (
         Loss(lane=hook_that_ended_with(127), at=11.0),
         "refused by pod b, 0.8 s after its listener closed, endpoint still published: its preStop "
-        "hook failed with 127, no such program, so SIGTERM came at once: "
+        "hook failed with 127 (command not found), so SIGTERM came at once: "
         "it should be python -m app drain",
     ),
     "cut-off": (
         Loss(Reason.RESET, at=15.0, began=9.0, kind=Kind.SLOW, lane=replace(LANE, report=CUT)),
         "reset by pod b, 0.0 s after its listener closed, endpoint still published: GET "
-        "/slow (2) did not end and was cut off at the limit of 18 s: give what it awaits a "
-        "timeout, or raise shutdown.limitSeconds",
+        "/slow (2) did not end and was cut off at the limit of 18 s: set a timeout on "
+        "what it awaits, or raise shutdown.limitSeconds",
     ),
     "grace-too-short": (
         Loss(Reason.RESET, at=40.1, lane=KILLED, budgets=replace(BUDGETS, grace=20.0)),
         "reset by pod b, 0.1 s after it was killed, endpoint gone in the API: "
         "terminationGracePeriodSeconds 20 is shorter than the service's own limit + stream spread "
-        "+ farewell + stop = 28: let the chart add it up",
+        "+ farewell + stop = 28: let the chart set it",
     ),
     "stream-without-an-end": (
         Loss(Reason.STREAM, at=14.0, began=2.0, kind=Kind.SSE),
-        "ended without its proper end by pod b, 4.0 s after it was told to stop, endpoint still "
-        "published: a stream must be ended with the end of its body before its connection is "
-        "closed",
+        "ended improperly by pod b, 4.0 s after it was told to stop, endpoint still published: "
+        "a stream must end with the last chunk of its body before its connection closes",
     ),
     "keep-alive": (
         Loss(Reason.RESET, "on a kept connection", at=5.0, kind=Kind.KEPT),
         "reset on a kept connection by pod b, 5.0 s into the rehearsal, while ready: closed while "
-        "idle: raise keepAliveSeconds above what clients keep connections for",
+        "idle: raise keepAliveSeconds above the clients' idle timeout",
     ),
     "handler-hangs": (
         Loss(Reason.TIMEOUT, at=40.0, began=8.0, served=(OTHER,)),
         "timed out by pod b, 8.0 s into the rehearsal, while ready: others were answered "
-        "meanwhile, so its handler hangs: give what it awaits a timeout",
+        "meanwhile, so its handler hangs: set a timeout on what it awaits",
     ),
     "loop-blocked": (
         Loss(Reason.TIMEOUT, at=40.0, began=8.0),
-        "timed out by pod b, 8.0 s into the rehearsal, while ready: nobody was answered meanwhile, "
-        "so something blocks the event loop: move it to a thread (asyncio.to_thread)",
+        "timed out by pod b, 8.0 s into the rehearsal, while ready: nothing was answered "
+        "meanwhile, so something blocks the event loop: move it to a thread (asyncio.to_thread)",
     ),
     "stream-while-the-loop-was-blocked": (
         Loss(Reason.TIMEOUT, at=90.0, began=8.0, kind=Kind.SSE, served=(OTHER,)),
-        "timed out by pod b, 8.0 s into the rehearsal, while ready: nobody was answered meanwhile, "
-        "so something blocks the event loop: move it to a thread (asyncio.to_thread)",
+        "timed out by pod b, 8.0 s into the rehearsal, while ready: nothing was answered "
+        "meanwhile, so something blocks the event loop: move it to a thread (asyncio.to_thread)",
     ),
     "refuses-while-draining": (
         Loss(Reason.STATUS, "503", at=12.0, began=12.0),
         "answered 503 by pod b, 2.0 s after it was told to stop, endpoint still published: "
-        "a pod that drains must go on serving",
+        "a draining pod must keep serving",
     ),
     "handler-fails": (
         Loss(Reason.STATUS, "500", at=5.0, began=5.0),
         "answered 500 by pod b, 5.0 s into the rehearsal, while ready: "
-        "an error of the handler: see the pod's log",
+        "an error in the handler: see the pod's log",
     ),
     "ended-by-itself": (
         Loss(at=5.0, lane=replace(LANE, events=(Event(4.0, "exited", "b", "code 1"),))),
-        "refused by pod b, 5.0 s into the rehearsal, while ready: its container had ended with "
-        "nobody having asked for it: see its log",
+        "refused by pod b, 5.0 s into the rehearsal, while ready: its container had exited "
+        "without being told to stop: see its log",
     ),
     "unknown": (
         Loss(Reason.MALFORMED, at=5.0, lane=None),
-        "answered no HTTP, 5.0 s into the rehearsal: see the pods' logs",
+        "answered with invalid HTTP, 5.0 s into the rehearsal: see the pods' logs",
     ),
 }
 

@@ -49,8 +49,8 @@ def test_what_a_short_grace_period_loses(name: str) -> None:
 
 def test_it_is_told_without_blaming_a_setting() -> None:
     assert Loss(lane=SHORT, excused=True).sentence == (
-        "refused by pod b, 2.3 s after its listener closed, endpoint still published: the grace "
-        "period of 3 s that its deletion gave it was over, which no setting could change"
+        "refused by pod b, 2.3 s after its listener closed, endpoint still published: its "
+        "deletion's grace period of 3 s was over; no setting could change that"
     )
 
 
@@ -61,8 +61,8 @@ def test_a_pod_that_ends_by_itself_has_stopped_well_whatever_it_had_to_cut() -> 
 
 def test_a_pod_that_has_to_be_killed_is_named() -> None:
     assert list(faults_of_stops(Loss(lane=KILLED).view)) == [
-        "b: not ended within the 3 s of its deletion and the two after SIGTERM: "
-        "its log ends with what was stuck"
+        "b: did not exit within the 3 s of its deletion plus 2 s after SIGTERM: "
+        "the end of its log shows what was stuck"
     ]
 
 
