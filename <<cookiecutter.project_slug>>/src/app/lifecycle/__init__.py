@@ -21,7 +21,7 @@ A stop, in the order in which it happens::
     report              STOPPED: one line says what the stop took and what it cut
     watchdog            ends the process before SIGKILL would, and says what was stuck
 
-Before all that ``ports`` opens the management port, on which ``one_request`` bounds what a client
+Before all that ``ports`` opens the management port, on which ``server`` bounds what a client
 may do, and for each request ``forwarded`` says who its client is when a proxy is in front.
 ``service`` runs them in this order; it is the file to read first.
 """

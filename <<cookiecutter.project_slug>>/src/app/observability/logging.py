@@ -73,10 +73,8 @@ def configure(
     if is_json(form):
         renderer = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
-        renderer = [
-            _printable_values,
-            structlog.dev.ConsoleRenderer(exception_formatter=_traceback),
-        ]
+        console = structlog.dev.ConsoleRenderer(exception_formatter=_traceback)
+        renderer = [_printable_values, console]
     handler = logging.StreamHandler(STDOUT)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -118,27 +116,25 @@ def _error_ignored(ignored: "sys.UnraisableHookArgs") -> None:
 
 
 def printable(text: str) -> str:
-    """Escape what is not printable: it could break the line, move the cursor or hide text.
+    """Escape what is not printable, such as control characters and changes of text direction.
 
-    For ``str.isprintable`` these are control characters, changes of text direction and others.
+    It could break the line, move the cursor or hide text.
     """
     if text.isprintable():
         return text
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-    )
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _printable_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Keep clients from forging log lines on a terminal."""
-    return {
-        printable(key): value
-        if key == "exc_info"
-        else _indented(value)
-        if key in ("exception", "stack")
-        else printable(value if isinstance(value, str) else repr(value))
-        for key, value in event.items()
-    }
+    shown: EventDict = {}
+    for key, value in event.items():
+        if key in ("exception", "stack"):
+            value = _indented(value)
+        elif key != "exc_info":
+            value = printable(value if isinstance(value, str) else repr(value))
+        shown[printable(key)] = value
+    return shown
 
 
 def _indented(text: str) -> str:

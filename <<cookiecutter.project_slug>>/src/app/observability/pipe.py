@@ -29,8 +29,6 @@ BATCH = 0.1
 #: Seconds that the exit of the process waits for the buffer to be written.
 AT_EXIT = 1.0
 
-STDERR = 2
-
 WRITING, BATCHING, IDLE = range(3)
 
 
@@ -46,11 +44,11 @@ class Pipe:
     def __init__(self, descriptor: int, limit: int = LIMIT) -> None:
         self._descriptor = descriptor
         self._limit = limit
-        self._begin()
-        os.register_at_fork(after_in_child=self._in_child)
+        self._reset()
+        os.register_at_fork(after_in_child=lambda: self._reset(direct=True))
         atexit.register(self.flush, AT_EXIT)
 
-    def _begin(self) -> None:
+    def _reset(self, *, direct: bool = False) -> None:
         #: Lines that were not written: beyond the limit, or because writing failed.
         self.dropped = self._reported = 0
         # Reentrant: a signal handler or a finalizer may log while this thread holds it.
@@ -65,14 +63,10 @@ class Pipe:
         self._state = IDLE
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._direct = False
+        self._direct = direct
         #: Lines that the thread itself logs.
         self._notice: list[str] = []
         self._failed = self._mid_line = False
-
-    def _in_child(self) -> None:
-        self._begin()
-        self._direct = True
 
     # -- called by any thread -----------------------------------------------------------
 
@@ -207,7 +201,7 @@ class Pipe:
                 self._failed = True
                 text = f"cannot write to descriptor {self._descriptor}: {error.strerror}"
                 with contextlib.suppress(OSError):
-                    os.write(STDERR, f"{text}; dropping log lines until it works\n".encode())
+                    os.write(2, f"{text}; dropping log lines until it works\n".encode())
             return False
         self._failed = self._mid_line = False
         return True

@@ -93,12 +93,9 @@ class Exchange:
     @property
     def mid_record(self) -> bool:
         """Whether the client is connected and has received only a part of a record."""
-        begun = self.records is not None and not self.records.whole
-        return begun and not (self.complete or self._disconnected())
-
-    def _disconnected(self) -> bool:
-        """Whether the server has seen the client of this request leave."""
-        return bool(getattr(getattr(self._receive, "__self__", None), "disconnected", False))
+        if self.records is None or self.records.whole or self.complete:
+            return False
+        return not getattr(getattr(self._receive, "__self__", None), "disconnected", False)
 
     def outcome(self) -> tuple[int, str]:
         """The status for the log, and who ended it early: ``client``, ``stop`` or nobody.
@@ -109,7 +106,9 @@ class Exchange:
         status = self.status or 500  # the server's answer where a handler sends none
         if self.cut or self.ended:
             return status, "stop"
-        if self._handler_closed or not (self._client_left or self._disconnected()):
+        server = getattr(self._receive, "__self__", None)
+        left = self._client_left or getattr(server, "disconnected", False)
+        if self._handler_closed or not left:
             return status, ""
         return (status if self.stream else CLIENT_GONE), "client"
 
