@@ -34,9 +34,9 @@ class View:
     def needed_floor(self) -> int | None:
         """The longest time that clients were sent to a stopping pod, in whole seconds."""
         spans = [
-            lane.last_arrival - lane.stop_began
+            lane.last_request - lane.stop_began
             for lane in self.lanes.values()
-            if lane.last_arrival is not None and lane.stop_began is not None
+            if lane.last_request is not None and lane.stop_began is not None
         ]
         return math.ceil(max(spans)) if spans else None
 

@@ -109,7 +109,7 @@ class Lane:
     short_grace: float | None = None
     limit_at: float | None = None
     #: The last time at which a client could be sent to it.
-    last_arrival: float | None = None
+    last_request: float | None = None
     #: The earliest exit that loses nothing.
     possible_at: float | None = None
     #: The service's log event ``stopped``, and its time.
@@ -142,7 +142,7 @@ class Lane:
 
 
 def with_limit(lane: Lane, samples: Sequence[Sample], budgets: Budgets) -> Lane:
-    """Add ``last_arrival`` and ``possible_at`` to a pod that was told to stop::
+    """Add ``last_request`` and ``possible_at`` to a pod that was told to stop::
 
         max(E, D, E + J) + U
 
@@ -158,7 +158,7 @@ def with_limit(lane: Lane, samples: Sequence[Sample], budgets: Budgets) -> Lane:
         return lane
     own = [sample for sample in samples if sample.pod == lane.name]
     arrival = _last_arrival(lane, told, own)
-    lane = replace(lane, last_arrival=arrival)
+    lane = replace(lane, last_request=arrival)
     if arrival is None or lane.gone_at is None or lane.closed_at is None or lane.killed_at:
         return lane
     answered = (s.ended for s in own if not s.kind.is_stream and not s.lost and s.began <= arrival)

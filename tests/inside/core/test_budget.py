@@ -43,7 +43,7 @@ def test_whatever_the_others_take_a_step_keeps_its_share(greed: list[float]) -> 
 def test_what_is_left_of_a_short_grace_is_divided_as_the_shares_are() -> None:
     budget, clock = stopping(5, 60)
     budget.lifecycle.shorten(2, "test")
-    usable = budget.lifecycle.last_call - clock.now - FOR_THE_REPORT
+    usable = budget.lifecycle.watchdog_at - clock.now - FOR_THE_REPORT
     for name, share in SHARES.items():
         with budget.step(name) as seconds:
             assert seconds == pytest.approx(usable * share)
@@ -73,7 +73,7 @@ def test_a_component_keeps_its_time_when_the_lifespan_hangs(serve: Start) -> Non
     assert service.lines("closed", part="pool")
     assert service.report["cut"] == ["the application's lifespan"]
     assert "above its share" in service.report["overran"]["lifespan"]
-    assert service.lines("step overran its share", step="lifespan")
+    assert service.lines("step exceeded its share", step="lifespan")
 
 
 def test_a_component_keeps_its_time_when_one_that_needs_it_hangs(serve: Start) -> None:

@@ -78,7 +78,7 @@ def test_one_that_hangs_as_it_closes_is_left_behind(serve: Start, how: str) -> N
     assert service.ended() == 1
     assert order(service, "closed") == ["pool"]
     assert "component queue" in service.report["cut"]
-    (line,) = service.lines("component overran its budget")
+    (line,) = service.lines("component exceeded its budget")
     assert "parts.py" in line["where"]
     assert "in behave" in line["where"]
 

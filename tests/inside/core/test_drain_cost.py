@@ -85,7 +85,7 @@ class Part:
             self.gauge,
             began=time.monotonic(),
             hurried=Event(),
-            arrivals_over=lambda decided_by: None,
+            on_traffic_over=lambda decided_by: None,
         )
 
 

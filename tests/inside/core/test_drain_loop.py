@@ -18,21 +18,21 @@ T = TypeVar("T")
 class FakeGauge:
     """Evidence that the test sets; counts how often it was asked for."""
 
-    def __init__(self, last_arrival: float = -math.inf, in_flight: int = 0) -> None:
-        self.last_arrival = last_arrival
+    def __init__(self, last_request: float = -math.inf, in_flight: int = 0) -> None:
+        self.last_request = last_request
         self.in_flight = in_flight
         self.asked = 0
         self._changed = asyncio.Event()
 
-    def set(self, *, in_flight: int | None = None, last_arrival: float | None = None) -> None:
+    def set(self, *, in_flight: int | None = None, last_request: float | None = None) -> None:
         self.in_flight = self.in_flight if in_flight is None else in_flight
-        self.last_arrival = self.last_arrival if last_arrival is None else last_arrival
+        self.last_request = self.last_request if last_request is None else last_request
         self._changed.set()
 
     def evidence(self, began: float) -> Evidence:
         self.asked += 1
         self._changed.clear()
-        return Evidence(began, last_arrival=self.last_arrival, in_flight=self.in_flight)
+        return Evidence(began, last_request=self.last_request, in_flight=self.in_flight)
 
     async def changed(self, timeout: float, *, idle: bool) -> None:
         with contextlib.suppress(TimeoutError):
@@ -57,7 +57,7 @@ async def run(policy: DrainPolicy, gauge: FakeGauge, hurried: Event | None = Non
         gauge,
         began=time.monotonic(),
         hurried=hurried or Event(),
-        arrivals_over=lambda decided_by: None,
+        on_traffic_over=lambda decided_by: None,
     )
 
 
@@ -91,10 +91,10 @@ def test_the_end_of_a_request_wakes_it() -> None:
 def test_a_late_arrival_puts_the_end_off() -> None:
     async def main() -> float:
         began = time.monotonic()
-        gauge = FakeGauge(last_arrival=began)
+        gauge = FakeGauge(last_request=began)
         loop = asyncio.create_task(run(DrainPolicy(quiet=0.4), gauge))
         await asyncio.sleep(0.2)
-        gauge.set(last_arrival=time.monotonic())
+        gauge.set(last_request=time.monotonic())
         await loop
         return time.monotonic() - began
 
@@ -133,7 +133,7 @@ def test_the_end_of_arrivals_is_told_before_the_last_request_is_done() -> None:
                 gauge,
                 began=time.monotonic(),
                 hurried=Event(),
-                arrivals_over=lambda decided_by: told.set(),
+                on_traffic_over=lambda decided_by: told.set(),
             )
         )
         await told.wait()

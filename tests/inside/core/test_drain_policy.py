@@ -24,7 +24,7 @@ policies = st.builds(
 evidences = st.builds(
     Evidence,
     began=st.just(1000.0),
-    last_arrival=st.one_of(st.just(-math.inf), dates),
+    last_request=st.one_of(st.just(-math.inf), dates),
     rotation=st.builds(
         Rotation,
         gone=st.one_of(st.none(), st.just(math.inf), dates),
@@ -46,7 +46,7 @@ def stops(policy: DrainPolicy, now: float, evidence: Evidence) -> bool:
 def test_never_before_the_floor(policy: DrainPolicy, now: float, evidence: Evidence) -> None:
     if now < evidence.began + policy.floor:
         assert not stops(policy, now, evidence)
-        assert not policy.decide(now, evidence).arrivals_over
+        assert not policy.decide(now, evidence).traffic_over
 
 
 @given(policies, times, evidences)
@@ -60,7 +60,7 @@ def test_never_while_arrivals_are_young(
     policy: DrainPolicy, now: float, evidence: Evidence
 ) -> None:
     below_limit = now < evidence.began + policy.limit
-    if below_limit and now < evidence.last_arrival + policy.quiet:
+    if below_limit and now < evidence.last_request + policy.quiet:
         assert not stops(policy, now, evidence)
 
 
@@ -91,11 +91,11 @@ def test_the_fallback_counts_only_without_the_endpoint(
 ) -> None:
     longer = replace(policy, fallback=policy.fallback + more)
     if evidence.rotation.gone not in (None, math.inf):
-        assert longer.arrivals_end(evidence) == policy.arrivals_end(evidence)
+        assert longer.traffic_ends(evidence) == policy.traffic_ends(evidence)
     unwatched = replace(evidence, rotation=Rotation())
     known = replace(evidence, rotation=Rotation(gone=math.inf))
-    assert policy.arrivals_end(known) == evidence.began + policy.limit
-    assert policy.arrivals_end(unwatched) <= policy.arrivals_end(known)
+    assert policy.traffic_ends(known) == evidence.began + policy.limit
+    assert policy.traffic_ends(unwatched) <= policy.traffic_ends(known)
 
 
 @given(policies, evidences)
@@ -104,9 +104,9 @@ def test_an_api_that_is_overdue_does_not_hold_it_up(
 ) -> None:
     overdue = replace(evidence.rotation, gone=math.inf, heard_by=1000.0, last_seen=-math.inf)
     unwatched = replace(overdue, gone=None)
-    late = policy.arrivals_end(replace(evidence, rotation=overdue))
+    late = policy.traffic_ends(replace(evidence, rotation=overdue))
     least = max(overdue.own_answer + policy.slack, overdue.asking_until)
-    assert late <= max(least, policy.arrivals_end(replace(evidence, rotation=unwatched)))
+    assert late <= max(least, policy.traffic_ends(replace(evidence, rotation=unwatched)))
 
 
 @pytest.mark.parametrize(
@@ -115,12 +115,12 @@ def test_an_api_that_is_overdue_does_not_hold_it_up(
         ("fallback", Evidence(0.0, rotation=Rotation(math.inf, heard_by=8.0))),
         ("floor", Evidence(0.0, rotation=Rotation(gone=-9.0))),
         ("fallback", Evidence(0.0)),
-        ("fallback", Evidence(0.0, rotation=Rotation(None, last_seen=3.0), last_arrival=6.0)),
+        ("fallback", Evidence(0.0, rotation=Rotation(None, last_seen=3.0), last_request=6.0)),
         ("endpoint gone + slack", Evidence(0.0, rotation=Rotation(1.0))),
-        ("endpoint gone + slack", Evidence(0.0, rotation=Rotation(3.0), last_arrival=3.5)),
+        ("endpoint gone + slack", Evidence(0.0, rotation=Rotation(3.0), last_request=3.5)),
         ("last answer to itself + slack", Evidence(0.0, rotation=Rotation(1.0, own_answer=2.0))),
         ("who answers at the Service", Evidence(0.0, rotation=Rotation(1.0, asking_until=4.0))),
-        ("last arrival + quiet", Evidence(0.0, rotation=Rotation(1.0), last_arrival=3.0)),
+        ("last new request + quiet", Evidence(0.0, rotation=Rotation(1.0), last_request=3.0)),
     ],
 )
 def test_it_names_what_decided(decided_by: str, evidence: Evidence) -> None:
@@ -144,7 +144,7 @@ def test_never_with_requests_in_flight_below_the_limit(
 @given(policies, evidences)
 def test_always_when_idle_and_quiet(policy: DrainPolicy, evidence: Evidence) -> None:
     idle = replace(evidence, in_flight=0)
-    assert stops(policy, policy.arrivals_end(idle), idle)
+    assert stops(policy, policy.traffic_ends(idle), idle)
 
 
 @given(policies, times, evidences, seconds)
@@ -158,9 +158,9 @@ def test_later_is_never_less(
 def test_a_later_arrival_never_ends_it_sooner(
     policy: DrainPolicy, now: float, evidence: Evidence, more: float
 ) -> None:
-    later = replace(evidence, last_arrival=evidence.last_arrival + more)
+    later = replace(evidence, last_request=evidence.last_request + more)
     assert stops(policy, now, later) <= stops(policy, now, evidence)
-    assert policy.arrivals_end(later) >= policy.arrivals_end(evidence)
+    assert policy.traffic_ends(later) >= policy.traffic_ends(evidence)
 
 
 @given(policies, times, evidences)
@@ -191,7 +191,7 @@ def test_the_next_date_is_ahead_and_brings_a_change(
     verdict = policy.decide(now, evidence)
     assert verdict.waiting_for
     if verdict.stop_listening:
-        assert verdict.arrivals_over
+        assert verdict.traffic_over
     else:
         assert now < verdict.ask_again_at <= evidence.began + policy.limit
         assert policy.decide(verdict.ask_again_at, evidence) != verdict

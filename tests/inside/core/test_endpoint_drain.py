@@ -85,7 +85,7 @@ def test_it_waits_for_an_endpoint_that_is_late(pod: Start, api: KubeApi) -> None
     assert SLACK <= time.monotonic() - withdrawn < SLACK + LATE
     assert service.report["decided_by"] == "endpoint gone + slack"
     assert "the endpoint is withdrawn" in steps(service)
-    assert "arrivals are over (endpoint gone + slack); 0 streams to end" in steps(service)
+    assert "no new requests expected (endpoint gone + slack); 0 streams to end" in steps(service)
     assert complaints(service) == []
 
 
@@ -301,4 +301,4 @@ def test_the_hook_tells_of_it(pod: Start, api: KubeApi) -> None:
     withdraw(api)
     told, _ = hook.communicate(timeout=20)
     assert "the endpoint is withdrawn" in told
-    assert "arrivals are over (endpoint gone + slack)" in told
+    assert "no new requests expected (endpoint gone + slack)" in told

@@ -163,7 +163,7 @@ def test_a_request_that_comes_while_streams_end_puts_the_end_off(serve: Start) -
         connection.ask("/stubborn")  # its turn lasts a second
         assert connection.head().status == 200
         service.signal()
-        service.logged("stop", decided_by="last arrival + quiet")
+        service.logged("stop", decided_by="last new request + quiet")
         assert service.get("/docs").status == 200
         asked = time.monotonic()
         while connection.chunk():

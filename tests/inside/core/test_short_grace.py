@@ -83,7 +83,7 @@ def test_streams_that_wait_for_their_turn_already_end_well(serve: Start) -> None
         connection.ask("/starlette")
         connection.head()
     hook = service.prestop()
-    eventually(lambda: service.lines("stop", decided_by="last arrival + quiet"), "the endings")
+    eventually(lambda: service.lines("stop", decided_by="last new request + quiet"), "the endings")
     service.signal()
     for connection in connections:
         finish(connection)

@@ -44,7 +44,7 @@ def test_a_request_that_ignores_its_cancellation_is_left_behind(serve: Start) ->
         service.signal()
         assert service.ended() == 1
     assert "GET /deaf" in service.report["cut"]
-    (line,) = service.lines("task ignored its cancellation")
+    (line,) = service.lines("task did not respond to cancellation")
     assert "requests.py" in "".join(line["where"])
 
 
@@ -70,7 +70,7 @@ def test_a_thread_that_does_not_end_is_named_and_left_behind(serve: Start, path:
         assert service.ended() == 1
     assert f"GET {path}" in service.report["requests_cut"]
     assert any(cut.startswith("thread ") for cut in service.report["cut"])
-    (stuck,) = service.lines("thread does not end")
+    (stuck,) = service.lines("thread still running")
     where = "requests.py" if path == "/thread" else "concurrent/futures/thread.py"
     assert where in stuck["where"][-1]
 

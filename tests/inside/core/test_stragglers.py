@@ -18,7 +18,7 @@ def test_a_timer_that_waits_is_named_and_left_behind(serve: Start) -> None:
     service.signal()
     assert service.ended(SOON) == 1
     assert [cut for cut in service.report["cut"] if cut.startswith("thread reminder ")]
-    assert service.lines("thread does not end", thread="reminder")
+    assert service.lines("thread still running", thread="reminder")
 
 
 def test_a_task_of_nobodys_is_named_and_left_behind(serve: Start) -> None:
@@ -28,7 +28,7 @@ def test_a_task_of_nobodys_is_named_and_left_behind(serve: Start) -> None:
     assert service.ended(SOON) == 1
     assert service.report["cut"] == ["task stray"]
     assert len(service.lines("stopped")) == 1
-    (line,) = service.lines("task ignored its cancellation")
+    (line,) = service.lines("task did not respond to cancellation")
     assert "in ignore_all" in "".join(line["where"])
 
 

@@ -59,7 +59,7 @@ def test_what_overruns_is_cancelled_with_the_reason_and_named(serve: Start, name
     if name == "long":
         assert "received SIGTERM" in service.lines("nap cancelled")[0]["why"]
     else:
-        (line,) = service.lines("task ignored its cancellation")
+        (line,) = service.lines("task did not respond to cancellation")
         assert "in ignore_all" in "".join(line["where"])
 
 

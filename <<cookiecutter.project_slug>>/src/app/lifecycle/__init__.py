@@ -1,27 +1,25 @@
-"""How this service starts, drains and stops. Knows nothing of its routes.
+"""How the service starts, drains and stops. It knows nothing of the routes.
 
-A stop, in the order in which it happens::
+The order of a stop::
 
-    signals, control    SIGTERM, SIGINT or the preStop hook asks for a stop
-    phase               DRAINING: readiness is false before anything else happens
-    probes, management  the kubelet reads it on a port of its own, from a thread of its own
-    traffic             the listener stays open; every answer says ``Connection: close``
-    drain               when arrivals are over: min(limit, max(floor, endpoint gone + slack,
-                        last arrival + quiet))
-    rotation            meanwhile: has the API withdrawn the endpoint (endpoint, kube_api), and who
-                        answers at the Service's address (dataplane)?
+    signals,                SIGTERM, SIGINT or the preStop hook requests the stop
+    management/control
+    phase                   DRAINING: readiness fails before anything else happens
+    management/probes       the kubelet sees it, on a port and thread of its own
+    http/traffic            the listener stays open; responses say ``Connection: close``
+    drain                   decides when no new requests are expected:
+                            min(limit, max(floor, endpoint gone + slack, last new request + quiet))
+    kubernetes/rotation     meanwhile watches whether the API has withdrawn the endpoint and
+                            which pods answer at the Service's address
 #% if cookiecutter.leader_election == "yes"
-    leadership          singletons end, then another pod may lead; singletons sees to the former
+    kubernetes/leadership   ends the singletons; then another pod may lead
 #% endif
-    streams             SSE, record and WebSocket streams end, spread over a few seconds (records:
-                        where one record ends)
-    server              STOPPING: listener closed, stragglers cancelled
-    tasks, components   ended in this order, each within its share of the time (budget)
-    children            processes that still run below this one get SIGTERM
-    report              STOPPED: one line says what the stop took and what it cut
-    watchdog            ends the process before SIGKILL would, and says what was stuck
+    http/streams            SSE, record and WebSocket streams end, spread over a few seconds
+    http/server             STOPPING: the listener closes, remaining requests are cancelled
+    tasks, components       end in this order, each within its share of the budget
+    children                processes that still run get SIGTERM
+    report                  STOPPED: one line sums up the stop and what it cut off
+    watchdog                ends the process before SIGKILL would, and logs what was stuck
 
-Before all that ``ports`` opens the management port, on which ``server`` bounds what a client
-may do, and for each request ``forwarded`` says who its client is when a proxy is in front.
-``service`` runs them in this order; it is the file to read first.
+``stop`` is this order; ``service`` is the whole life. Read these two first.
 """

@@ -1,7 +1,4 @@
-"""The seconds of a stop, shared out among its steps.
-
-Standard library only; times are seconds on the monotonic clock.
-"""
+"""The time of a stop, divided among its steps; seconds on the monotonic clock."""
 
 import contextlib
 import time
@@ -10,32 +7,32 @@ from dataclasses import dataclass, field
 
 from app.lifecycle.phase import Lifecycle
 
-#: What of the stop's seconds each step keeps, in the order of the steps: together 1.
+#: The share of each step, in the order of the steps; together 1.
 SHARES = {"requests": 0.3, "tasks": 0.2, "lifespan": 0.15, "components": 0.25, "leftovers": 0.1}
-#: Seconds that a step gets to close what it has to close once the stop is hurried.
+#: Seconds that a component gets to close once the stop is hurried.
 HURRIED = 0.5
-#: Seconds that what was cancelled gets to clean up, of its step's time.
+#: Seconds of a step's time that cancelled work gets to clean up.
 CLEAN_UP = 0.5
-#: The same where a step has no time at all: enough for the event loop to run it.
+#: The same if the step has no time left: enough for the event loop to run it.
 AT_LEAST = 0.1
-#: Seconds before the watchdog acts in which the stop writes its last line.
+#: Seconds for the report before the watchdog acts.
 FOR_THE_REPORT = 0.2
-#: Seconds by which a step may miss its share, on a busy machine, before it is named.
+#: Seconds by which a step may exceed its share, on a busy machine, without being reported.
 TOLERANCE = 0.1
 
 
 def clean_up(seconds: float) -> float:
-    """The part of a step's ``seconds`` that is left for what it had to cancel."""
+    """The part of a step's ``seconds`` that is kept for cancelled work."""
     return min(CLEAN_UP, max(AT_LEAST, seconds / 4))
 
 
 @dataclass(slots=True)
 class Budget:
-    """Gives each step of a stop its time; made when the first one begins.
+    """Gives each step of a stop its time; created when the first step begins.
 
-    A step may take its share, and what the steps before it left of theirs; never
-    what those after it keep. When the deadline comes closer (``Lifecycle.shorten``),
-    what remains is divided as the shares are.
+    A step may use its share and what earlier steps left of theirs, but never the
+    shares of later steps. If the deadline moves closer (``Lifecycle.shorten``), the
+    remaining time is divided in the same proportions.
     """
 
     lifecycle: Lifecycle
@@ -49,9 +46,9 @@ class Budget:
         self.began = self.clock()
 
     def left(self, step: str) -> float:
-        """Seconds that ``step`` may still take."""
+        """Seconds that ``step`` may still use."""
         now = self.clock()
-        end = min(self.began + self.seconds, self.lifecycle.last_call - FOR_THE_REPORT)
+        end = min(self.began + self.seconds, self.lifecycle.watchdog_at - FOR_THE_REPORT)
         left = max(0.0, end - now)
         names = list(SHARES)
         later = sum(SHARES[name] for name in names[names.index(step) + 1 :])
@@ -59,7 +56,7 @@ class Budget:
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[float]:
-        """Time ``name``; the value is what it may take, in seconds."""
+        """Time the step ``name``; yields the seconds that it may use."""
         began = self.clock()
         try:
             yield self.left(name)
@@ -67,7 +64,7 @@ class Budget:
             self.took[name] = self.took.get(name, 0.0) + self.clock() - began
 
     def overran(self) -> dict[str, str]:
-        """The steps that took more than their share, and whose time that was."""
+        """The steps that exceeded their share, and whose time they used."""
         spare: dict[str, float] = {}
         found: dict[str, str] = {}
         for name, took in self.took.items():
@@ -76,6 +73,6 @@ class Budget:
                 spare[name] = share - took
             elif took > share + TOLERANCE:
                 lenders = ", ".join(sorted(spare, key=lambda one: -spare[one]))
-                whose = f"left by {lenders}" if lenders else "beyond the budget"
+                whose = f"left by {lenders}" if lenders else "over the budget"
                 found[name] = f"{took:.2f} s, {took - share:.2f} s above its share ({whose})"
         return found

@@ -1,4 +1,4 @@
-"""Readiness checks: named questions that run in the background, never inside a probe."""
+"""Health checks: they run in the background, never inside a probe."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Check:
-    """A question that is well when it returns and ill when it raises or is too slow."""
+    """A check passes when ``ask`` returns, and fails when it raises or times out."""
 
     name: str
     ask: Callable[[], Awaitable[object]]
@@ -20,13 +20,13 @@ class Check:
     timeout: float
     gating: bool
     well: bool | None = None
-    #: Type of the exception of the last round; its text may hold secrets and stays in the log.
+    #: Type of the last exception; its text may hold secrets and only goes to the log.
     error: str = ""
     seconds: float = 0.0
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
     async def run(self) -> None:
-        """Ask once and keep the answer; a change of it is logged."""
+        """Run once; log when the result changes."""
         began, was = time.monotonic(), self.well
         try:
             async with asyncio.timeout(self.timeout):
@@ -65,21 +65,21 @@ class Checks:
         timeout: float = 1.0,
         gating: bool = False,
     ) -> None:
-        """Register a check; call before the service starts.
+        """Register a check; call it before the service starts.
 
-        ``period`` and ``timeout`` are seconds, above 0. A ``gating`` check makes the
-        pod unready while it is ill. Leave it off for what all pods share: a database
-        that is down would take every pod out at once, and with them the answers that
-        need no database. Raises ValueError for a name that is taken.
+        ``period`` and ``timeout`` are seconds above 0. A failing ``gating`` check makes
+        the pod unready. Do not gate on what all pods share: if a database went down,
+        every pod would be taken out, also for requests that need no database. Raises
+        ValueError for a name that is taken.
         """
         if name in self._checks:
-            raise ValueError(f"there is a readiness check named {name!r} already")
+            raise ValueError(f"there is already a check named {name!r}")
         if period <= 0 or timeout <= 0:
-            raise ValueError(f"check {name!r}: period and timeout are seconds above 0")
+            raise ValueError(f"check {name!r}: period and timeout must be above 0 seconds")
         self._checks[name] = Check(name, ask, period, timeout, gating)
 
-    def ill(self) -> str:
-        """Name and error of the first gating check that is not well; empty if all are."""
+    def failing(self) -> str:
+        """Name and error of the first failing gating check; empty if all pass."""
         for check in self._checks.values():
             if check.gating and not check.well:
                 return f"check {check.name}: {check.error or 'has not run yet'}"

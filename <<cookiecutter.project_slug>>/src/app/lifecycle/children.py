@@ -1,7 +1,6 @@
-"""Processes that handlers and components start: none of them outlives the service.
+"""Child processes: none of them outlives the service.
 
-Standard library only, and of that what is light: the signal handler imports it
-before all else.
+Light standard library modules only: ``signals`` imports this before anything else.
 """
 
 import os
@@ -12,12 +11,12 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
-#: Where processes are listed. Elsewhere only those of ``multiprocessing`` are known.
+#: Linux lists all processes; elsewhere only those of ``multiprocessing`` are known.
 PROC = "/proc"
 LINUX = sys.platform == "linux"
-#: multiprocessing's own helpers: they end with the service, and clean up after it.
+#: Helpers of multiprocessing: they end with the service and clean up after it.
 HELPERS = (b"multiprocessing.resource_tracker import", b"multiprocessing.forkserver import")
-#: Seconds between two looks at processes that are to end.
+#: Seconds between two checks whether processes have ended.
 LOOK = 0.02
 
 
@@ -31,7 +30,7 @@ class Child(NamedTuple):
         return f"{self.name} ({self.pid})"
 
     def runs(self) -> bool:
-        """Whether it has not ended; a zombie has."""
+        """Whether it still runs; a zombie does not."""
         try:
             return _stat(self.pid)[1] != "Z"
         except OSError:
@@ -46,7 +45,7 @@ class Child(NamedTuple):
 
 
 def children() -> list[Child]:
-    """All processes below this one that run, parents first."""
+    """All running processes below this one, parents first."""
     named = _of_multiprocessing()
     if not LINUX:
         return named
@@ -71,7 +70,7 @@ def children() -> list[Child]:
 async def end_children(seconds: float) -> tuple[list[Child], list[Child]]:
     """Send SIGTERM to all processes below this one, and SIGKILL after ``seconds``.
 
-    Returns those that ended by the first, and those that needed the second.
+    Returns those that SIGTERM ended, and those that were killed.
     """
     from asyncio import sleep
 
@@ -89,23 +88,23 @@ async def end_children(seconds: float) -> tuple[list[Child], list[Child]]:
 
 
 def kill_children() -> None:
-    """SIGKILL to all processes below this one: it is about to end at once itself."""
+    """Send SIGKILL to all processes below this one."""
     for child in children():
         child.send(signal.SIGKILL)
 
 
 def release_after_fork(ports: Iterable[int], path: str) -> None:
-    """Let no forked child keep the sockets of ``ports`` and the Unix socket ``path``.
+    """Close the sockets of ``ports`` and the Unix socket ``path`` in forked children.
 
-    It would hold connections open that the service has closed, and take connections
-    of the next service at this address that nobody answers.
+    A child would keep connections open that the service has closed, and accept
+    connections of the next service at this address.
     """
     import socket
 
     addresses = {path, *ports}
 
     def ours(number: int) -> bool:
-        """Whether this file descriptor is such a listener, or was accepted by one."""
+        """Whether this descriptor is such a listener or a connection of one."""
         sock = None
         try:
             if not stat.S_ISSOCK(os.fstat(number).st_mode):
@@ -123,8 +122,8 @@ def release_after_fork(ports: Iterable[int], path: str) -> None:
         null = os.open(os.devnull, os.O_RDWR)
         for number in [int(entry.name) for entry in os.scandir("/dev/fd")]:
             if ours(number):
-                # Not closed: the number would be free, and an object of the loop that
-                # the child has inherited would close what gets it next.
+                # Not closed: an inherited object of the event loop would later close
+                # whatever file got the same number.
                 os.dup2(null, number, inheritable=False)
         os.close(null)
 
@@ -156,7 +155,7 @@ def _helps(child: Child) -> bool:
 
 
 def _of_multiprocessing() -> list[Child]:
-    """The children that multiprocessing knows, by the names it gave them."""
+    """The children that multiprocessing knows, with its names."""
     if (module := sys.modules.get("multiprocessing")) is None:
         return []
     return [Child(child.pid, child.name) for child in module.active_children() if child.pid]

@@ -1,4 +1,4 @@
-"""What the service opens and must close, in the order that its dependencies dictate."""
+"""What the service opens and closes, in the order of its dependencies."""
 
 import asyncio
 import graphlib
@@ -14,18 +14,18 @@ import structlog
 from app.lifecycle.budget import HURRIED, clean_up
 from app.lifecycle.event import Event
 from app.lifecycle.ports import StartError
-from app.lifecycle.watchdog import where_is
+from app.lifecycle.watchdog import stack_of
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """Something with a beginning and an end: a pool, a client, a consumer.
+    """Something to open and close: a pool, a client, a consumer.
 
-    ``open`` is called with the opened values of ``depends_on``, in that order, and
-    returns an async context manager. It is entered and left in one task of its
-    own, so task groups and cancel scopes may live in it. Timeouts are seconds.
+    ``open`` gets the opened values of ``depends_on``, in that order, and returns an
+    async context manager. One task of its own enters and leaves it, so it may hold
+    task groups and cancel scopes. Timeouts are seconds.
     """
 
     name: str
@@ -53,8 +53,7 @@ class _Running:
 class Components:
     """A graph of components; ``components["name"]`` is the opened value.
 
-    Raises ValueError at once for a name used twice, an unknown dependency, or a
-    cycle, which the message shows.
+    Raises ValueError for a duplicate name, an unknown dependency or a cycle.
     """
 
     def __init__(self, components: Iterable[Component] = ()) -> None:
@@ -75,30 +74,29 @@ class Components:
         except graphlib.CycleError as error:
             raise ValueError(f"components form a cycle: {' → '.join(error.args[1])}") from None
         self._running: dict[str, _Running] = {}
-        #: Called with a reason when a component ends that nobody asked to.
+        #: Called with a reason when a component ends unexpectedly.
         self.on_death: Callable[[str], object] = log.error
         #: Seconds that each component took to stop.
         self.seconds: dict[str, float] = {}
-        #: Components that overran their budget or raised while they stopped.
+        #: Components that exceeded their budget or raised while closing.
         self.failed: list[str] = []
 
     def __getitem__(self, name: str) -> Any:
         return self._running[name].opened.result()
 
     async def start(self) -> None:
-        """Open all, dependencies first, independent ones side by side.
+        """Open all, dependencies first, independent ones concurrently.
 
-        Raises StartError with one sentence if one fails; nothing stays open then
-        after ``stop``, which the caller owes in any case.
+        Raises StartError with one sentence if one fails. Call ``stop`` in any case.
         """
         await _walk(self._needs, self._start)
 
     async def stop(self, budget: float, hurried: Event) -> None:
-        """Close all that are open; each as soon as nothing that needs it is left.
+        """Close all open components, each once its dependents are closed.
 
-        All together get ``budget`` seconds. What a component needs keeps a share of
-        them that the component cannot take: each level of the graph the same. Once
-        ``hurried`` a component gets HURRIED seconds (``budget.py``) at most.
+        Together they get ``budget`` seconds, divided evenly among the levels of the
+        graph, so that a component cannot use up the time of its dependencies. Once
+        ``hurried``, a component gets at most HURRIED seconds (``budget.py``).
         """
         end, levels = time.monotonic() + budget, self._levels()
         share = budget / max([1, *levels.values()])
@@ -114,7 +112,7 @@ class Components:
         await _walk(needed_by, stop)
 
     def _levels(self) -> dict[str, int]:
-        """How many open components stop one after the other, from each one on."""
+        """For each component, how many open ones close one after the other from it on."""
         levels: dict[str, int] = {}
         for name in graphlib.TopologicalSorter(self._needs).static_order():
             below = max((levels[needed] for needed in self._needs[name]), default=0)
@@ -146,7 +144,7 @@ class Components:
 
     def _ended(self, running: _Running, _task: "asyncio.Task[None]") -> None:
         if not running.leave.is_set():
-            self.on_death(f"component {running.component.name} ended by itself")
+            self.on_death(f"component {running.component.name} ended unexpectedly")
 
     async def _stop(self, name: str, deadline: float, hurried: Event) -> None:
         running = self._running.pop(name)
@@ -155,19 +153,19 @@ class Components:
         budget = min(running.component.stop_timeout, max(0.0, left - clean_up(left)))
         if running.opened.done():
             running.leave.set()
-        else:  # the start was given up; this one is not needed any more
-            running.task.cancel("the service stops before this component was open")
+        else:  # the start was abandoned
+            running.task.cancel("the service stops before this component opened")
         await hurried.or_done({running.task}, budget, then=HURRIED)
         if not running.task.done():
             self.failed.append(name)
-            where = "; ".join(where_is(running.task))
+            where = "; ".join(stack_of(running.task))
             log.error(
-                "component overran its budget",
+                "component exceeded its budget",
                 component=name,
                 budget=round(budget, 3),
                 where=where,
             )
-            running.task.cancel(f"its {budget:.1f} s to close are over")
+            running.task.cancel(f"its {budget:.1f} s to close ran out")
             await asyncio.wait({running.task}, timeout=clean_up(left))
         elif not running.task.cancelled() and (error := running.task.exception()):
             self.failed.append(name)
@@ -176,7 +174,7 @@ class Components:
 
 
 async def _walk(needs: Mapping[str, set[str]], visit: Callable[[str], Awaitable[None]]) -> None:
-    """Visit every name after all that it needs, side by side where it can be."""
+    """Visit every name after those that it needs, concurrently where possible."""
     sorter = graphlib.TopologicalSorter(needs)
     sorter.prepare()
     visits: dict[asyncio.Future[None], str] = {}

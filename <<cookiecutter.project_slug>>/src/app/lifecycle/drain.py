@@ -1,7 +1,7 @@
-"""When it is safe to stop listening, and the loop that asks.
+"""When it is safe to stop listening.
 
-The rule is pure: evidence and the time go in, a verdict comes out. The loop
-around it reacts to events and otherwise sleeps until the rule's next date.
+The policy is a pure function of the evidence and the time. The loop around it
+reacts to events and otherwise sleeps until the policy's next date.
 """
 
 import asyncio
@@ -16,68 +16,67 @@ from app.lifecycle.event import Event
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """Whether connections are sent to this pod; times on the monotonic clock."""
+    """Whether routers still send connections here; times on the monotonic clock."""
 
     gone: float | None = None
-    """When its endpoint was seen withdrawn; infinite before, None where it cannot be watched."""
+    """When the endpoint was withdrawn; infinite before, None if it cannot be watched."""
     last_seen: float = -math.inf
-    """When the endpoint was last known to be there."""
+    """When the endpoint was last known to be in rotation."""
     heard_by: float = math.inf
-    """When the API must have been heard of again, or the endpoint counts as not watched."""
+    """By when the API must respond, or the endpoint counts as not watched."""
     own_answer: float = -math.inf
-    """When this pod last answered to itself at its Service's address."""
+    """When this pod last reached itself at its Service's address."""
     asking_until: float = -math.inf
-    """When it will be known at the latest who answers there."""
+    """By when it is known which pods answer there."""
     unsure: str = ""
-    """Why it is no evidence that others answer there; empty where it is, or nobody asks."""
+    """Why answers of other pods are no evidence; empty if they are, or if nobody asks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known about the traffic at one moment; times on the monotonic clock."""
+    """What is known about the traffic now; times on the monotonic clock."""
 
     began: float
     """When the drain began."""
-    last_arrival: float = -math.inf
-    """The last new request, or new connection that has not sent its request yet."""
+    last_request: float = -math.inf
+    """The last new request, or new connection without a request so far."""
     rotation: Rotation = Rotation()
     in_flight: int = 0
-    """Requests that are not complete; streams do not count."""
+    """Incomplete requests, without streams."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What to do now, and when to ask again if nothing happens before."""
+    """What to do now, and when to ask again if nothing changes."""
 
-    arrivals_over: bool
+    traffic_over: bool
     stop_listening: bool
     ask_again_at: float
     waiting_for: str
     decided_by: str
-    """The date that is the last one to pass, of those in the rule."""
+    """The name of the last date of the rule to pass."""
 
 
 @dataclass(frozen=True, slots=True)
 class DrainPolicy:
     """When it is safe to stop listening.
 
-    A pod that is being replaced still gets connections until every router has
-    dropped it, and nothing tells the pod when that is. The policy waits for the
-    best evidence there is, and never longer than ``limit``::
+    A pod that is being replaced gets connections until every router has dropped
+    it, and nothing tells the pod when that is. The policy waits for the best
+    available evidence, and never longer than ``limit``::
 
-        min(limit, max(floor, endpoint gone + slack, last arrival + quiet))
+        min(limit, max(floor, endpoint gone + slack, last new request + quiet))
 
-    and not before nothing is in flight. Gone means: withdrawn in the API, and the
-    last time that this pod answered to itself at its Service's address. Where the
-    endpoint cannot be watched, or the API is not heard of in time, ``fallback`` takes
-    the place of that term: from the beginning, or from when the endpoint was last
-    known to be there. That is a date like all others: whoever asks the API may hang.
+    and until nothing is in flight. Gone means: withdrawn in the API, and this pod no
+    longer reaches itself at its Service's address. If the endpoint cannot be watched,
+    or the API does not respond in time, ``fallback`` replaces that term: it counts
+    from the beginning, or from when the endpoint was last known to be in rotation.
 
     All times are seconds on the monotonic clock; the caller passes ``now``.
 
-    ``floor`` covers routers that are sure to be late, ``slack`` the nodes that
-    apply a withdrawn endpoint after the API has it, ``quiet`` the routers nobody
-    can see: as long as one still sends, it has not heard of the stop.
+    ``floor`` covers routers that are always late, ``slack`` nodes that apply a
+    withdrawn endpoint later than the API, ``quiet`` routers that nobody can observe:
+    a router that still sends does not know of the stop.
     """
 
     floor: float = 0.0
@@ -87,7 +86,7 @@ class DrainPolicy:
     fallback: float = 0.0
 
     def dates(self, evidence: Evidence) -> dict[str, float]:
-        """What must have passed before arrivals are over, by name; the limit aside."""
+        """The dates after which no new request is expected, by name, without the limit."""
         began, rotation = evidence.began, evidence.rotation
         dates = {"floor": began + self.floor}
         fallback = max(began, rotation.last_seen) + self.fallback
@@ -103,17 +102,17 @@ class DrainPolicy:
         if rotation.gone is not None:
             dates[f"last answer to itself + {margin}"] = rotation.own_answer + seconds
             dates["who answers at the Service"] = rotation.asking_until
-        dates["last arrival + quiet"] = evidence.last_arrival + self.quiet
+        dates["last new request + quiet"] = evidence.last_request + self.quiet
         return dates
 
-    def arrivals_end(self, evidence: Evidence) -> float:
-        """The moment from which no new request is expected, as far as is known."""
+    def traffic_ends(self, evidence: Evidence) -> float:
+        """When no new request is expected any more, on current evidence."""
         return min(evidence.began + self.limit, max(self.dates(evidence).values()))
 
     def decide(self, now: float, evidence: Evidence) -> Verdict:
-        """Say whether to stop listening at ``now``."""
+        """Decide whether to stop listening at ``now``."""
         limit = evidence.began + self.limit
-        over, dates = self.arrivals_end(evidence), self.dates(evidence)
+        over, dates = self.traffic_ends(evidence), self.dates(evidence)
         last = max(dates, key=dates.__getitem__)
         if now >= limit:
             last = last if dates[last] < limit else f"limit, before {last}"
@@ -126,20 +125,20 @@ class DrainPolicy:
 
 
 class Gauge(Protocol):
-    """Where the loop reads the evidence."""
+    """Source of the evidence."""
 
     def evidence(self, began: float) -> Evidence: ...
 
     async def changed(self, timeout: float, *, idle: bool) -> None:
-        """Return at the next change since ``evidence`` was read, or after ``timeout`` seconds.
+        """Return when the evidence changes, or after ``timeout`` seconds.
 
-        A new request is none: it only puts off a date, at which the loop looks anyway.
-        That nothing is in flight any more is one if ``idle``.
+        A new request does not count: it only delays a date that the loop waits for
+        anyway. The end of the last request in flight counts if ``idle``.
         """
         ...
 
     def wake(self) -> None:
-        """Let ``changed`` return."""
+        """Make ``changed`` return."""
         ...
 
 
@@ -149,14 +148,14 @@ async def drain(
     *,
     began: float,
     hurried: Event,
-    arrivals_over: Callable[[str], None],
+    on_traffic_over: Callable[[str], None],
     clock: Callable[[], float] = time.monotonic,
 ) -> bool:
-    """Wait until it is safe to stop listening; say whether the wait was cut short.
+    """Wait until it is safe to stop listening; return whether the wait was cut short.
 
-    ``began`` is the monotonic time at which the drain began. ``arrivals_over`` is
-    called when no new request is expected any more, perhaps more than once, with
-    what that rests on. ``hurried`` ends the wait at once; so does the limit.
+    ``began`` is the monotonic time at which the drain began. ``on_traffic_over`` is
+    called, perhaps repeatedly, when no new request is expected, with the name of the
+    deciding date. ``hurried`` and the limit end the wait at once.
     """
     hurry = asyncio.create_task(hurried.wait())
     hurry.add_done_callback(lambda done: gauge.wake())
@@ -165,10 +164,10 @@ async def drain(
             evidence = gauge.evidence(began)
             now = clock()
             verdict = policy.decide(now, evidence)
-            if verdict.arrivals_over or hurried.is_set():
-                arrivals_over("hurried" if hurried.is_set() else verdict.decided_by)
+            if verdict.traffic_over or hurried.is_set():
+                on_traffic_over("hurried" if hurried.is_set() else verdict.decided_by)
             if verdict.stop_listening or hurried.is_set():
                 return hurried.is_set() or now >= began + policy.limit
-            await gauge.changed(verdict.ask_again_at - now, idle=verdict.arrivals_over)
+            await gauge.changed(verdict.ask_again_at - now, idle=verdict.traffic_over)
     finally:
         hurry.cancel()

@@ -1,4 +1,4 @@
-"""A flag that is raised once and wakes coroutines and threads alike."""
+"""A one-way event for coroutines and threads."""
 
 import asyncio
 import contextlib
@@ -10,9 +10,9 @@ from typing import Any
 
 
 class Event:
-    """``threading.Event`` and ``asyncio.Event`` in one, without a way back.
+    """``threading.Event`` and ``asyncio.Event`` in one, without ``clear``.
 
-    Coroutines of any number of event loops may wait for it, and so may threads.
+    Threads and coroutines of any event loop may wait for it.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Event:
             self._event.set()
             waiters, self._waiters = self._waiters, set()
         for waiter in waiters:
-            # A loop that has been closed has nobody left to wake.
+            # A closed loop has no waiters.
             with contextlib.suppress(RuntimeError):
                 waiter.get_loop().call_soon_threadsafe(_release, waiter)
 
@@ -51,9 +51,9 @@ class Event:
         *,
         then: float = 0.0,
     ) -> None:
-        """Return when all ``tasks`` are done, after ``timeout`` seconds, or when set.
+        """Return when all ``tasks`` are done, after ``timeout`` seconds, or once set.
 
-        Once set, the tasks get up to ``then`` seconds more, within the timeout.
+        Once set, the tasks get up to ``then`` more seconds, within the timeout.
         """
         unfinished = [task for task in tasks if not task.done()]
         if not unfinished:
@@ -73,7 +73,7 @@ class Event:
             cut_short.cancel()
 
     def wait_in_thread(self, timeout: float | None = None) -> bool:
-        """Block this thread; False when ``timeout`` seconds went by first."""
+        """Block this thread; return False after ``timeout`` seconds."""
         return self._event.wait(timeout)
 
 

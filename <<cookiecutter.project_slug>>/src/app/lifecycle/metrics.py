@@ -1,7 +1,7 @@
-"""What ``/metrics`` tells: the state of this process in numbers.
+"""The metrics of the lifecycle.
 
-Read in the management thread while the main thread goes on. Sets that belong to
-the main thread are therefore copied before they are looked through.
+The management thread reads them while the main thread runs, so sets of the main
+thread are copied before they are iterated.
 """
 
 import time
@@ -14,7 +14,7 @@ from app.lifecycle.phase import Lifecycle, Phase
 from app.lifecycle.tasks import Tasks
 from app.observability.metrics import Metric
 
-#: Unix time; what came before it was the interpreter reading modules.
+#: Unix time of the import.
 STARTED = time.time()
 
 
@@ -28,16 +28,16 @@ def measures(
     tasks: Tasks,
     log_lines_dropped: int,
 ) -> list[Metric]:
-    """Every metric of the service, as of now."""
+    """The current value of every metric."""
     phase = lifecycle.phase
     return [
         Metric(
             "app_phase",
             "gauge",
-            "1 for the phase in which the service is, 0 for the others.",
+            "1 for the current phase, 0 for the others.",
             [({"phase": one.label}, int(one is phase)) for one in Phase],
         ),
-        _gauge("app_ready", "Whether /readyz says yes.", int(probes.readyz().ok)),
+        _gauge("app_ready", "Whether /readyz responds with 200.", int(probes.readyz().ok)),
         _gauge(
             "app_requests_in_flight",
             "Requests that are not done, their background work included; no streams.",

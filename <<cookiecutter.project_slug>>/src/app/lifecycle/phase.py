@@ -1,7 +1,6 @@
 """The one state machine: STARTING → READY → DRAINING → STOPPING → STOPPED.
 
-Everything that must know about a stop reads it here: coroutines of any event
-loop, threads, and code that only wants to know how much time is left.
+Coroutines of any event loop and threads wait for a phase here, and ask how much time is left.
 """
 
 import enum
@@ -17,19 +16,17 @@ from app.lifecycle.event import Event
 
 log = structlog.get_logger(__name__)
 
-#: Seconds before the end of the grace period at which the watchdog acts. SIGKILL
-#: leaves no time to say anything; one second is enough to write the log.
+#: Seconds before SIGKILL at which the watchdog acts: enough to write the log.
 MARGIN = 1.0
-#: Seconds between SIGTERM and SIGKILL when the preStop hook has used up the grace
-#: period: ``minimumGracePeriodInSeconds`` of ``pkg/kubelet/kuberuntime``.
+#: Seconds between SIGTERM and SIGKILL when the preStop hook used up the grace period:
+#: ``minimumGracePeriodInSeconds`` in ``pkg/kubelet/kuberuntime``.
 AFTER_HOOK = 2.0
-
-#: Part of a grace period found to be shorter in which streams and requests may end.
-LAST_CHANCE = 0.25
+#: Share of a shortened grace period in which streams and requests may end.
+SHORTENED_SHARE = 0.25
 
 
 class Phase(enum.IntEnum):
-    """Phases in the order of a life; a service only ever moves forward."""
+    """The phases in order; a service only moves forward."""
 
     STARTING = 0
     READY = 1
@@ -39,20 +36,19 @@ class Phase(enum.IntEnum):
 
     @cached_property
     def label(self) -> str:
-        """The name as it stands in logs, probes and reports."""
+        """The name in logs, probes and reports."""
         return self.name.lower()
 
 
 class Lifecycle:
     """Phase, reason and deadline of this process.
 
-    ``grace`` is the number of seconds the platform gives between the request to
-    stop and SIGKILL (``terminationGracePeriodSeconds``), ``limit`` that after which
-    a drain cuts off what is in flight. ``clock`` is monotonic, in seconds.
+    All times are seconds: ``grace`` from the request to stop to SIGKILL
+    (``terminationGracePeriodSeconds``), ``limit`` from there until a drain cuts off
+    requests in flight; ``clock`` is monotonic.
 
-    Thread-safe. Do not call the methods that advance it from a Python signal
-    handler: it runs between two bytecodes of the main thread, which may hold the
-    lock (see ``signals``).
+    Thread-safe. Do not advance it from a Python signal handler, which may interrupt
+    the main thread while that holds the lock (see ``signals``).
     """
 
     def __init__(
@@ -72,19 +68,19 @@ class Lifecycle:
         self.phase = Phase.STARTING
         self.reason = "process started"
         self.deadline = math.inf
-        #: When requests in flight are cut off.
+        #: When requests in flight are cut off, on the clock.
         self.cut_at = math.inf
-        #: When the watchdog acts.
-        self.last_call = math.inf
-        #: The grace period in seconds that was found to be shorter; 0 if none was.
+        #: When the watchdog acts, on the clock.
+        self.watchdog_at = math.inf
+        #: The real grace period in seconds, if it turned out to be shorter; else 0.
         self.found_grace = 0.0
-        #: Whether a preStop hook has asked for the stop and has not had its answer.
-        self.hook_waits = False
-        #: Called by ``shorten``, from whatever thread that is.
+        #: Whether a preStop hook asked for the stop and still waits for the answer.
+        self.hook_pending = False
+        #: Called by ``shorten``, from any thread.
         self.on_shortened: Callable[[], object] = lambda: None
         #: Whether a stop is under way (DRAINING or later).
         self.draining = False
-        #: Set by the second signal, and by ``shorten``: every wait of the stop ends now.
+        #: Set by the second signal and by ``shorten``: ends every wait of the stop.
         self.hurried = Event()
         #: Set by ``shorten``.
         self.shortened = Event()
@@ -98,16 +94,16 @@ class Lifecycle:
         return max(0.0, self.cut_at - self._clock())
 
     def elapsed(self) -> float:
-        """Seconds since the stop was asked for; 0 while none is under way."""
+        """Seconds since the stop was requested; 0 while none is under way."""
         began = self.entered.get(Phase.DRAINING)
         return 0.0 if began is None else self._clock() - began
 
     def advance(self, phase: Phase, reason: str) -> bool:
-        """Enter ``phase`` if it lies ahead; say whether that changed anything.
+        """Enter ``phase`` if it lies ahead; return whether it did.
 
-        A later request for the same phase joins the one under way: its reason is
-        not recorded. Phases between are entered on the way by nobody: a service
-        told to stop while it starts goes from STARTING to DRAINING.
+        A later request for the same phase joins the first: its reason is not
+        recorded. Phases can be skipped: a service that is stopped while it starts
+        goes from STARTING to DRAINING.
         """
         with self._lock:
             if phase <= self.phase:
@@ -133,28 +129,28 @@ class Lifecycle:
         return True
 
     def drain(self, reason: str) -> bool:
-        """Ask for a stop. Safe to call any number of times, from any thread."""
+        """Request a stop. Safe to call repeatedly and from any thread."""
         return self.advance(Phase.DRAINING, reason)
 
     def signalled(self, reason: str) -> None:
-        """The first signal: a request to stop, or the end of a hook's time.
+        """Handle the first signal: a request to stop, or the end of a hook's time.
 
-        The kubelet sends SIGTERM when the preStop hook has returned. While one still
-        waits for its answer, the hook was cut off, by a grace period shorter than
-        the service knows of, or broke: what is left is ``AFTER_HOOK`` seconds.
+        The kubelet sends SIGTERM after the preStop hook. If a hook still waits for
+        its answer, it was cut off by a grace period shorter than configured, or it
+        failed: ``AFTER_HOOK`` seconds are left.
         """
-        if self.draining and self.hook_waits:
-            self.shorten(AFTER_HOOK, f"{reason} before the preStop hook had its answer")
+        if self.draining and self.hook_pending:
+            self.shorten(AFTER_HOOK, f"{reason} before the preStop hook returned")
         else:
             self.drain(reason)
 
     def shorten(self, seconds: float, reason: str) -> None:
-        """End the stop under way ``seconds`` from now, unless it ends earlier anyway."""
+        """Move the end of the stop to ``seconds`` from now, unless it is earlier already."""
         with self._lock:
             if not self.draining or self._clock() + seconds >= self.deadline:
                 return
             self._end_in(seconds)
-            self.cut_at = min(self.cut_at, self._clock() + seconds * LAST_CHANCE)
+            self.cut_at = min(self.cut_at, self._clock() + seconds * SHORTENED_SHARE)
             self.found_grace = self.elapsed() + seconds
         self.on_shortened()
         self.shortened.set()
@@ -164,7 +160,7 @@ class Lifecycle:
         self.hurry(reason)
 
     def hurry(self, reason: str) -> None:
-        """End every wait of the stop under way; what is not done then is cut."""
+        """End every wait of the stop; cut off what is not done."""
         if not self.hurried.is_set():
             log.warning("hurry", reason=reason)
             if not self.shortened.is_set():
@@ -173,10 +169,10 @@ class Lifecycle:
 
     def _end_in(self, seconds: float) -> None:
         self.deadline = self._clock() + seconds
-        self.last_call = self.deadline - min(MARGIN, seconds / 4)
+        self.watchdog_at = self.deadline - min(MARGIN, seconds / 4)
 
     async def wait(self, phase: Phase) -> None:
-        """Return once ``phase`` has been reached or passed; from any event loop."""
+        """Return once ``phase`` is reached or passed; from any event loop."""
         await self._reached[phase].wait()
 
     def wait_in_thread(self, phase: Phase, timeout: float | None = None) -> bool:

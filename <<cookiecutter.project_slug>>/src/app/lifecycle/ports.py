@@ -1,4 +1,4 @@
-"""The ports of this process. Standard library only: one of them opens before all else."""
+"""The ports of this process. Standard library only: one opens before other imports."""
 
 import contextlib
 import os
@@ -6,18 +6,18 @@ import resource
 import socket
 from typing import NamedTuple
 
-#: More descriptors than a service uses; programs that close all up to the limit take long.
+#: More descriptors than a service needs; a higher limit slows programs that close all of them.
 MOST_DESCRIPTORS = 65536
-#: Connections that wait in the kernel until they are accepted: as many as uvicorn's.
+#: Connections that the kernel queues until they are accepted; the same as uvicorn.
 BACKLOG = 2048
 
 
 class StartError(Exception):
-    """The service cannot start; the message is one sentence for whoever operates it."""
+    """The service cannot start; the message is one sentence for its operator."""
 
 
 class EarlyPort(NamedTuple):
-    """A port that listens, although nobody accepts yet."""
+    """A port that listens before anything accepts connections."""
 
     host: str
     port: int
@@ -25,9 +25,9 @@ class EarlyPort(NamedTuple):
 
 
 def bind(host: str, port: int, setting: str) -> socket.socket:
-    """Bind, but do not listen yet; ``::`` means all addresses, IPv6 and IPv4.
+    """Bind without listening; ``::`` means all IPv6 and IPv4 addresses.
 
-    Raises StartError with a sentence that names ``setting`` when the port is taken.
+    Raises StartError with a sentence that names ``setting`` if the port is taken.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     if host == "::" and not socket.has_dualstack_ipv6():
@@ -48,11 +48,11 @@ def bind(host: str, port: int, setting: str) -> socket.socket:
 
 
 def listen_early() -> EarlyPort | None:
-    """Let the management port of the environment listen while the rest is imported.
+    """Listen on the management port during the imports.
 
     Otherwise the first probes of each pod are refused, and the kubelet writes an
-    ``Unhealthy`` event for each. None when that fails: whoever opens the port for
-    good says why, after the settings have been read.
+    ``Unhealthy`` event for each. Returns None on failure: the final ``bind``, after the
+    settings are read, reports the reason.
     """
     host = os.environ.get("APP_HOST") or "::"
     port = os.environ.get("APP_MANAGEMENT_PORT") or "8081"
@@ -66,7 +66,7 @@ def listen_early() -> EarlyPort | None:
 
 
 class Descriptors(NamedTuple):
-    """How many connections each listener may have open."""
+    """The most open connections of each listener."""
 
     main: int
     management: int
@@ -74,11 +74,11 @@ class Descriptors(NamedTuple):
 
 
 def share_descriptors() -> Descriptors:
-    """Divide the file descriptors, so that connections to one port never use up another's.
+    """Divide the file descriptors, so that one port cannot use up those of another.
 
-    The soft limit becomes the hard one, as in every Go program: it is low for the
-    sake of ``select``, which no event loop uses. A quarter of what is free, at most
-    1024, is left for the service's own files and connections.
+    Raises the soft limit to the hard one, as Go programs do: it is low because of
+    ``select``, which no event loop uses. A quarter of the free descriptors, at most
+    1024, stays for the service's own files and connections.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)

@@ -1,4 +1,4 @@
-"""What a stop did: each step as it happens, and one line about all of it at the end."""
+"""What a stop did: each step as it happens, and a summary in one line at the end."""
 
 import json
 import time
@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a stop; ``text`` begins with the seconds since it was asked for."""
+    """One step of a stop; ``text`` begins with the seconds since the request to stop."""
 
     phase: Phase
     text: str
@@ -25,16 +25,16 @@ class Step:
 
 @dataclass(slots=True)
 class Journal:
-    """The steps of a stop, each noted and logged once; followed by preStop hooks."""
+    """The steps of a stop, each logged once; preStop hooks follow them."""
 
     lifecycle: Lifecycle
     steps: list[Step] = field(default_factory=list)
-    #: What could not end by itself, by name; not empty means exit code 1.
+    #: What was cut off, by name; not empty means exit code 1.
     cut: list[str] = field(default_factory=list)
     _more: Event = field(default_factory=Event)
 
     def note(self, text: str, **fields: object) -> None:
-        """Note a step of the stop, in the main thread."""
+        """Record and log a step; main thread only."""
         elapsed = self.lifecycle.elapsed()
         log.info("stop", step=text, elapsed=round(elapsed, 3), **fields)
         self.steps.append(Step(self.lifecycle.phase, f"{elapsed:6.2f} s  {text}"))
@@ -42,7 +42,7 @@ class Journal:
         more.set()
 
     async def follow(self) -> AsyncIterator[Step]:
-        """All steps from the first one, as they come; from any event loop."""
+        """Yield all steps from the first, as they happen; from any event loop."""
         seen = 0
         while True:
             more = self._more
@@ -58,32 +58,33 @@ class Report:
 
     reason: str
     exit_code: int
-    #: What the drain waited for last before it let go; empty if it did not get there.
+    #: The date that ended the drain; empty if there was none.
     decided_by: str
-    #: Seconds per phase, and ``total`` from the request to stop to the end.
+    #: Seconds per phase, and in ``total``.
     seconds: dict[str, float]
     components: dict[str, float]
-    #: Requests that ended, and connections that were accepted, while draining.
+    #: Requests completed and connections accepted while draining.
     requests_served: int
     connections_served: int
-    #: Requests that came too late and got 503.
+    #: Requests that arrived too late and got 503.
     requests_refused: int
     streams_ended: int
     tasks_finished: int
     tasks_cut: list[str]
     requests_cut: list[str]
-    #: Steps that took more than their share of the stop's budget, and whose time it was.
+    #: Steps that exceeded their share of the budget, and whose time they used.
     overran: dict[str, str]
-    #: The shorter grace period that a SIGTERM before the hook's end told of, in seconds; else 0.
+    #: The real grace period in seconds, if a SIGTERM before the hook's end showed that it is
+    #: shorter; else 0.
     found_grace: float
-    #: All that could not end by itself, by name.
+    #: Everything that was cut off, by name.
     cut: list[str]
 
     def write(self, identity: Mapping[str, str], timeout: float) -> None:
-        """Write the report as one JSON object, on a terminal too; nothing comes after it.
+        """Write the report as one JSON object, also to a terminal; it is the last line.
 
-        ``identity`` says whose it is. A log that cannot be written within ``timeout``
-        seconds, as to a pipe that nobody reads, changes nothing about the stop.
+        ``identity`` names the pod. A log that cannot be written within ``timeout``
+        seconds, such as a full pipe, does not affect the stop.
         """
         line = {"event": "stopped", "level": "info" if self.exit_code == 0 else "error"}
         stamp = {"timestamp": datetime.now(UTC).isoformat(), "phase": Phase.STOPPED.label}
@@ -92,11 +93,11 @@ class Report:
 
 
 def time_to_write(lifecycle: Lifecycle) -> float:
-    """Seconds for which the last line may keep the process: less when the watchdog is near.
+    """Seconds that writing the report may take: less when the watchdog is about to act.
 
-    Once it acts, ``faulthandler`` ends the process in half of what remains.
+    Once it acts, ``faulthandler`` ends the process after half of the remaining time.
     """
-    left = lifecycle.last_call - time.monotonic()
+    left = lifecycle.watchdog_at - time.monotonic()
     return min(AT_EXIT, left / 2 if left > 0 else lifecycle.remaining() / 4)
 
 

@@ -1,4 +1,4 @@
-"""One life of the service: start, serve, drain, stop. The file to read first."""
+"""The life of the service: start, serve, drain, stop."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ from app.lifecycle.report import Journal, time_to_write
 from app.lifecycle.signals import Signals
 from app.lifecycle.stop import Stop, Times
 from app.lifecycle.tasks import Tasks
-from app.lifecycle.watchdog import MARGIN, Watchdog, busy_threads, deaf_tasks
+from app.lifecycle.watchdog import MARGIN, Watchdog, busy_threads, unresponsive_tasks
 from app.observability.metrics import MEDIA_TYPE, exposition
 from app.observability.pipe import STDOUT, flush_prints
 
@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the lifecycle needs to know; the settings say what each option means."""
+    """Options of the lifecycle; the settings describe each of them."""
 
     host: str
     port: int
@@ -47,8 +47,7 @@ class Options:
     control_socket: str
     keep_alive: int
     probes_on_main_port: bool
-    #: Seconds for which the event loop may stand still before the process counts
-    #: as dead, and before it counts as unready.
+    #: Seconds of a blocked event loop after which /livez fails, and /readyz.
     stall: float
     unready: float
     times: Times
@@ -58,10 +57,9 @@ class Options:
 
 
 class Service:
-    """An ASGI application with a life of its own.
+    """An ASGI application with its lifecycle.
 
-    Components are given when it is made; register checks and periodic tasks
-    before ``run``.
+    Pass components to the constructor; register checks and periodic tasks before ``run``.
     """
 
     def __init__(
@@ -72,7 +70,7 @@ class Service:
         components: Iterable[Component] = (),
     ) -> None:
         self._options = options
-        #: What every log line carries.
+        #: Fields of every log line.
         self.identity = options.identity.fields()
         self.lifecycle = Lifecycle(options.times.grace, limit=options.times.limit)
         self.components = Components(components)
@@ -84,12 +82,12 @@ class Service:
             self.lifecycle, self.checks, stall=options.stall, unready=options.unready
         )
         self._probe_routes = self.probes.routes()
-        # Inside of ``traffic``: probes and the question who answers do not pass it.
-        told = Forwarded(app, options.proxy)
-        self.traffic = Traffic(told, self.lifecycle, uncounted=self._beside_the_application())
+        # Inside of ``traffic``, so that probes do not pass through it.
+        forwarded = Forwarded(app, options.proxy)
+        self.traffic = Traffic(forwarded, self.lifecycle, uncounted=self._main_port_probes())
 
-    def _beside_the_application(self) -> dict[str, App]:
-        """Routes of the main port that are not the application's."""
+    def _main_port_probes(self) -> dict[str, App]:
+        """The probes on the main port."""
         if not self._options.probes_on_main_port:
             return {}
         pod = self._options.identity.pod.encode()
@@ -100,12 +98,10 @@ class Service:
         }
 
     def run(self, signals: Signals, early: EarlyPort | None = None) -> int:
-        """Live until told to stop, and return the exit code, one of ``Exit``.
+        """Run until stopped; return the exit code, one of ``Exit``.
 
-        ``early`` is the management port, if it listens already (see ``ports``).
-
-        Does not return at all while a thread, a task or standard output is stuck: the
-        process ends.
+        ``early`` is the management port, if it already listens (see ``ports``). Exits
+        the process instead of returning if a thread, a task or standard output is stuck.
         """
         signals.deliver_to(self.lifecycle)
         try:
@@ -116,7 +112,7 @@ class Service:
         times = self._options.times
         if times.longest() + MARGIN > times.grace:
             log.warning(
-                "the stop may outlast the grace period; the watchdog would end it",
+                "the timeouts exceed the grace period; the watchdog would end the stop",
                 longest=times.longest(),
                 grace=times.grace,
             )
@@ -124,21 +120,21 @@ class Service:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             code = runner.run(self._live(signals, server, management, watchdog))
             printed = flush_prints(time_to_write(self.lifecycle))
-            if not printed or busy_threads() or deaf_tasks(runner.get_loop()):
+            if not printed or busy_threads() or unresponsive_tasks(runner.get_loop()):
                 os._exit(code)
         watchdog.stop()
         return code
 
     def phase(self) -> str:
-        """The phase's name, in lower case."""
+        """The name of the phase, in lower case."""
         return self.lifecycle.phase.label
 
     def context(self) -> dict[str, object]:
-        """What every log line of the service carries."""
+        """Fields of every log line."""
         return {**self.identity, "phase": self.phase()}
 
     def status(self) -> dict[str, object]:
-        """What ``/statusz`` shows."""
+        """The content of ``/statusz``."""
         ready = self.probes.readyz()
         return {
             **self.identity,
@@ -190,7 +186,7 @@ class Service:
         return server, Management(routes, management, control, limit=limits.management)
 
     def _metrics(self, server: HttpServer) -> str:
-        """What ``/metrics`` shows."""
+        """The content of ``/metrics``."""
         return exposition(
             measures(
                 lifecycle=self.lifecycle,
@@ -220,7 +216,7 @@ class Service:
             identity=self._options.identity,
             cluster=self._options.cluster,
         )
-        watchdog.start(stop.last_words)
+        watchdog.start(stop.report_overrun)
         starting = asyncio.create_task(self._start(server), name="start")
         stopping = asyncio.create_task(self.lifecycle.wait(Phase.DRAINING), name="wait for a stop")
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -253,7 +249,7 @@ class Service:
 
 
 def _refuse(error: BaseException) -> int:
-    """Say in one sentence why the service did not start."""
+    """Report in one sentence why the service did not start."""
     if not isinstance(error, StartError):
         raise error
     log.error("cannot start", reason=str(error))

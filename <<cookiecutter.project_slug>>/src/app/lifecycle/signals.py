@@ -1,8 +1,8 @@
-"""SIGTERM and SIGINT → the state machine.
+"""SIGTERM and SIGINT drive the state machine.
 
-The first asks for a stop, the second ends every wait of it, the third ends the
-process at once with 128 + n. Standard library only, and installed before
-anything else is imported: a pod that is deleted while it starts stops in good order.
+The first requests a stop, the second ends its waits, the third ends the process
+with 128 + n. Standard library only, and installed before other imports, so that a
+pod that is deleted while it starts stops cleanly.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from typing import Protocol
 from app.lifecycle.children import kill_children
 
 HANDLED = (signal.SIGTERM, signal.SIGINT)
-#: Not the number of any signal: look at what the handler has counted.
+#: Not a signal number: tells the reader to check what the handler counted.
 LOOK = b"\0"
 
 
@@ -28,13 +28,12 @@ class Stoppable(Protocol):
 
 
 class Signals:
-    """Receives the signals of this process from ``install`` on.
+    """Receives the signals of this process once ``install`` was called.
 
-    A Python signal handler runs between two bytecodes of the main thread: late when
-    that thread sleeps or computes in C, and where taking a lock could deadlock. So
-    a thread acts on them: the interpreter writes the number of each signal into a
-    pipe at once. The handler only keeps count, for the moment in which an event
-    loop that starts has put a pipe of its own in place.
+    A Python signal handler runs between bytecodes of the main thread: late while that
+    thread is busy in C, and where a lock could deadlock. So a thread acts on signals:
+    the interpreter writes each signal's number into a pipe at once. The handler only
+    counts, for the moment in which a starting event loop has its own pipe in place.
     """
 
     def __init__(self) -> None:
@@ -48,7 +47,7 @@ class Signals:
         self._forking = threading.local()
 
     def install(self) -> None:
-        """Take the signals over. Main thread only, as Python demands."""
+        """Handle the signals from now on. Main thread only, as Python requires."""
         os.set_blocking(self._wakeup, False)
         for number in HANDLED:
             signal.signal(number, self._handle)
@@ -61,15 +60,15 @@ class Signals:
         )
 
     def share_with_loop(self) -> None:
-        """Take the pipe back from the event loop that runs in the main thread now.
+        """Take the pipe back from the event loop that now runs in the main thread.
 
-        A loop puts one of its own in place when it starts to run; it is passed on
-        what comes, so that its own signal handlers go on working.
+        A starting loop installs its own pipe. Signals are forwarded to it, so that
+        its signal handlers still work.
         """
         self._loop_wakeup = signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
 
     def deliver_to(self, target: Stoppable) -> None:
-        """Pass on to ``target`` what has come in and what comes."""
+        """Deliver past and future signals to ``target``."""
         with self._lock:
             self._target = target
             for count, number in enumerate(self._received, start=1):
@@ -78,25 +77,25 @@ class Signals:
     def ignore(self) -> None:
         """Ignore signals from now on: the exit code is decided.
 
-        The interpreter puts the default action back while it ends, and a SIGTERM
-        that comes after the preStop hook often comes just then.
+        The interpreter restores the default action while it exits, and the SIGTERM
+        after a preStop hook often arrives just then.
         """
         for number in HANDLED:
             signal.signal(number, signal.SIG_IGN)
 
     def _before_fork(self) -> None:
-        # A child that is told to end at once must not write into this process's pipe.
+        # A signal to a new child must not end up in this process's pipe.
         self._forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
 
     def _after_fork(self) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._forking.mask)
 
     def _forget(self) -> None:
-        """Undo ``install`` in a forked child: the pipe is the service's, and so are its signals."""
-        if self._pipe >= 0:  # not in the child of a child
+        """Undo ``install`` in a forked child: pipe and signals belong to the service."""
+        if self._pipe >= 0:  # not in a grandchild
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            leave_to_the_service()
+            ignore_sigint()
             os.close(self._pipe)
             os.close(self._wakeup)
             self._pipe = self._wakeup = -1
@@ -119,7 +118,7 @@ class Signals:
                     self._catch_up()
 
     def _catch_up(self) -> None:
-        """Act on what either way has brought; each signal comes by one of them or both."""
+        """Act on new signals; each arrives through the pipe, the handler or both."""
         known = max(self._piped, self._handled, key=len)
         for number in known[len(self._received) :]:
             self._received.append(signal.Signals(number))
@@ -139,11 +138,12 @@ class Signals:
             self._target.hurry(f"received {number.name} again")
 
 
-def leave_to_the_service() -> None:
-    """Do nothing at SIGINT, in a child process: the service ends it when it has drained.
+def ignore_sigint() -> None:
+    """Make a child process ignore SIGINT: the service ends it after the drain.
 
-    A Ctrl-C goes to all processes of a terminal at once, to a worker in the middle of
-    a request too. Forked children begin so. For others it is the ``initializer`` of
-    their pool. A handler, for a program that the child starts would inherit SIG_IGN.
+    Ctrl-C reaches all processes of a terminal, also a worker in the middle of a
+    request. Forked children do this by themselves; for others, pass it as the
+    ``initializer`` of their pool. It sets a handler because programs that the child
+    starts would inherit SIG_IGN.
     """
     signal.signal(signal.SIGINT, lambda _number, _frame: None)

@@ -1,4 +1,4 @@
-"""The order of a stop, from the request for it to the exit code."""
+"""The order of a stop, from the request to the exit code."""
 
 import asyncio
 import contextlib
@@ -19,10 +19,10 @@ from app.lifecycle.http.server import FLUSH, HttpServer
 from app.lifecycle.http.streams import STREAM_GRACE, end_streams
 from app.lifecycle.http.traffic import Traffic, TrafficGauge
 from app.lifecycle.kubernetes.identity import Cluster, Identity
-from app.lifecycle.phase import LAST_CHANCE, Lifecycle, Phase
+from app.lifecycle.phase import SHORTENED_SHARE, Lifecycle, Phase
 from app.lifecycle.report import Journal, Report, seconds_per_phase, time_to_write
 from app.lifecycle.tasks import Tasks
-from app.lifecycle.watchdog import busy_threads, stacks, where_is
+from app.lifecycle.watchdog import busy_threads, stack_of, stacks
 
 if TYPE_CHECKING:
     from app.lifecycle.kubernetes.rotation import RotationWatch
@@ -31,12 +31,12 @@ log = structlog.get_logger(__name__)
 
 #: Seconds that cancelled handlers get to clean up.
 CLEAN_UP = 1.0
-#: Part of the time for requests in a stop in which, at the limit, they may end by themselves.
-LAST_MOMENT = 1 / 3
-#: Part of that moment after which connections are closed that wait for a request.
-IDLE = 0.5
-#: Seconds after a look at a quiet service in which bytes that have already arrived are read.
-LAST_LOOK = 0.01
+#: Share of the stop's time for requests in which they may finish once the listener is closed.
+FINISH_SHARE = 1 / 3
+#: Share of that time after which idle connections are closed.
+IDLE_SHARE = 0.5
+#: Seconds that the event loop gets to read bytes that have already arrived.
+SETTLE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Times:
     grace: float
 
     def longest(self) -> float:
-        """How long a stop may take, with the goodbyes of the last streams."""
+        """The longest stop, with the goodbyes of the last streams."""
         return self.limit + self.stream_spread + 2 * STREAM_GRACE + self.stop
 
 
@@ -74,12 +74,12 @@ class Stop:
     _connections_before: int = 0
     _decided_by: str = ""
     _budget: Budget | None = None
-    #: Seconds of the stop's time that requests have used already.
-    _moment: float = 0.0
+    #: Seconds of the stop's time that requests have already used.
+    _used: float = 0.0
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
     async def drain(self) -> None:
-        """DRAINING: serve what still comes until nobody sends any more."""
+        """DRAINING: serve requests until no more arrive."""
         times, lifecycle = self.times, self.lifecycle
         self._connections_before = self.server.connections.accepted
         self.journal.note(f"draining: {lifecycle.reason}; not ready, still serving")
@@ -88,10 +88,10 @@ class Stop:
         watch = self._watch_endpoint(gauge)
         endings: list[asyncio.Task[None]] = []
 
-        def arrivals_over(decided_by: str) -> None:
+        def end_open_streams(decided_by: str) -> None:
             streams = self.traffic.open_streams
             if not endings:
-                text = f"arrivals are over ({decided_by}); {len(streams)} streams to end"
+                text = f"no new requests expected ({decided_by}); ending {len(streams)} streams"
                 self.journal.note(text, decided_by=decided_by)
                 self._decided_by = decided_by
             elif not endings[-1].done() or not streams:
@@ -105,38 +105,37 @@ class Stop:
                 gauge,
                 began=began,
                 hurried=lifecycle.hurried,
-                arrivals_over=arrivals_over,
+                on_traffic_over=end_open_streams,
             )
             if cut_short and not lifecycle.hurried.is_set():
-                await self._last_moment(gauge, self.server.close_listener(), "the limit is reached")
+                await self._finish_in_flight(
+                    gauge, self.server.close_listener(), "the limit is reached"
+                )
             await lifecycle.shortened.or_done(endings)
             if lifecycle.shortened.is_set():
-                await self._last_chance(endings)
+                await self._end_early(endings)
                 break
-            await asyncio.sleep(LAST_LOOK)
-            # While the streams ended somebody may have come who had not heard of the stop.
+            await asyncio.sleep(SETTLE)
+            # While the streams ended, a late client may have connected.
             evidence = gauge.evidence(began)
             verdict = policy.decide(time.monotonic(), evidence)
             fresh = any(not stream.ended for stream in self.traffic.open_streams)
             if cut_short or (verdict.stop_listening and not (fresh or evidence.in_flight)):
                 break
         if not cut_short and (late := self.server.close_listener()):
-            await self._last_moment(gauge, late, "the last connections came when all was quiet")
+            await self._finish_in_flight(gauge, late, "connections arrived at the last moment")
         if watch is not None:
             watch.end()
         left = [*self.traffic.requests_cut, *(e.name for e in self.traffic.exchanges)]
         self.journal.cut.extend(left)
         self.journal.note(f"cut off: {', '.join(left)}" if left else "drained")
 
-    async def _last_chance(self, endings: list["asyncio.Task[None]"]) -> None:
-        """Serve for a part of the little time that is left, and end the streams.
-
-        Whoever sends may not have heard of the stop. Short requests end in it.
-        """
+    async def _end_early(self, endings: list["asyncio.Task[None]"]) -> None:
+        """Serve for a share of a shortened grace period, then end all streams at once."""
         found = self.lifecycle.found_grace
         self.journal.note(f"the grace period is {found:.1f} s, not {self.times.grace:g} s")
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.lifecycle.remaining() * LAST_CHANCE):
+            async with asyncio.timeout(self.lifecycle.remaining() * SHORTENED_SHARE):
                 await asyncio.Event().wait()
         for ending in endings:
             ending.cancel()
@@ -146,22 +145,22 @@ class Stop:
                 async with asyncio.timeout(clean_up(0)):
                     await asyncio.gather(*unended)
 
-    async def _last_moment(self, gauge: TrafficGauge, late: int, why: str) -> None:
-        """The listener is closed: nothing new is served, and what is in flight may end.
+    async def _finish_in_flight(self, gauge: TrafficGauge, late: int, why: str) -> None:
+        """Let requests in flight finish after the listener is closed.
 
-        For a part of the stop's own time. The ``late`` connections that were waiting when
-        it was closed may still send their request. What comes after that, on a connection
-        that is open already, gets 503; those that nothing comes on are closed before the end.
+        This takes a share of the stop's own time. The ``late`` connections, accepted when
+        the listener closed, may still send their request. Later requests on open
+        connections get 503; idle connections are closed halfway through.
         """
-        moment = self.times.stop * SHARES["requests"] * LAST_MOMENT
+        moment = self.times.stop * SHARES["requests"] * FINISH_SHARE
         began = time.monotonic()
         if late:
-            await asyncio.sleep(LAST_LOOK)
+            await asyncio.sleep(SETTLE)
         self.traffic.refuse()
-        self.journal.note(f"{why}: what is in flight may end within {moment:.1f} s")
-        for part in (IDLE, 1.0):
+        self.journal.note(f"{why}: requests in flight may finish within {moment:.1f} s")
+        for part in (IDLE_SHARE, 1.0):
             end = began + moment * part
-            # At least the requests that are on their way are answered.
+            # Requests that are already on their way are always served.
             while (now := time.monotonic()) < min(end, began + AT_LEAST) or (
                 now < end and gauge.evidence(began).in_flight
             ):
@@ -169,16 +168,16 @@ class Stop:
                 if self.lifecycle.hurried.is_set():
                     break
             self.server.close_idle()
-        self._moment = time.monotonic() - began
+        self._used = time.monotonic() - began
 
     def _watch_endpoint(self, gauge: TrafficGauge) -> "RotationWatch | None":
-        """Find out where this pod's endpoint stands, if there is somewhere to ask."""
+        """Watch this pod's endpoint, if a Service is named."""
         if not self.cluster.services:
             if self.times.fallback:
-                rule = f"the fallback of {self.times.fallback:g} s takes its place"
-                self.journal.note(f"the endpoint is not watched: no Service is named; {rule}")
+                rule = f"using the fallback of {self.times.fallback:g} s"
+                self.journal.note(f"endpoint not watched because no Service is named; {rule}")
             return None
-        # Only now: a service that does not stop has no use for it.
+        # Imported late: only a stop needs it.
         from app.lifecycle.kubernetes.rotation import RotationWatch
 
         def take(rotation: Rotation, sentence: str) -> None:
@@ -187,7 +186,7 @@ class Stop:
                 self.journal.note(sentence)
 
         def tell(rotation: Rotation, sentence: str) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens
+            with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(take, rotation, sentence)
 
         watch = RotationWatch(self.identity, self.cluster, tell, fallback=self.times.fallback)
@@ -196,10 +195,10 @@ class Stop:
         return watch
 
     async def stop(self) -> None:
-        """STOPPING: close the listener, then all else in order, each within its budget."""
+        """STOPPING: close the listener, then the rest in order, each within its budget."""
         lifecycle = self.lifecycle
         lifecycle.advance(Phase.STOPPING, lifecycle.reason)
-        self._budget = budget = Budget(lifecycle, self.times.stop - self._moment)
+        self._budget = budget = Budget(lifecycle, self.times.stop - self._used)
         self.checks.stop()
 
         self.server.close_listener()
@@ -209,7 +208,7 @@ class Stop:
             stuck = await self.traffic.cut(lifecycle.reason, patience)
             flush = min(FLUSH, max(AT_LEAST, seconds - patience))
             if unsent := await self.server.close_connections(flush):
-                self.journal.cut.append(f"{unsent} answers not sent to the end")
+                self.journal.cut.append(f"{unsent} responses not fully sent")
         self.journal.note("listener and connections closed")
 
         with budget.step("tasks") as seconds:
@@ -226,19 +225,22 @@ class Stop:
         self.journal.note("components closed")
 
         with budget.step("leftovers") as seconds:
-            deaf = await self._end_strays(seconds)
+            unresponsive = await self._end_strays(seconds)
             await self._end_processes(budget.left("leftovers"))
-        self.journal.cut.extend(f"task {task.get_name()}" for task in deaf)
+        self.journal.cut.extend(f"task {task.get_name()}" for task in unresponsive)
         for step, how in budget.overran().items():
-            log.warning("step overran its share", step=step, took=how)
-        for task in {*deaf, *stuck_tasks, *(e.task for e in stuck if e.task is not None)}:
-            log.error("task ignored its cancellation", task=task.get_name(), where=where_is(task))
+            log.warning("step exceeded its share", step=step, took=how)
+        stuck_requests = (e.task for e in stuck if e.task is not None)
+        for task in {*unresponsive, *stuck_tasks, *stuck_requests}:
+            log.error(
+                "task did not respond to cancellation", task=task.get_name(), where=stack_of(task)
+            )
         for name, where in stacks(busy_threads()).items():
             self.journal.cut.append(f"thread {name} in {where[-1]}")
-            log.error("thread does not end", thread=name, where=where)
+            log.error("thread still running", thread=name, where=where)
 
     async def _end_strays(self, seconds: float) -> set["asyncio.Task[Any]"]:
-        """Cancel tasks that nobody registered; return those that ignore it."""
+        """Cancel all other tasks; return those that do not respond."""
         strays = {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
         for task in strays:
             task.cancel(self.lifecycle.reason)
@@ -247,20 +249,20 @@ class Stop:
         return {task for task in strays if not task.done()}
 
     async def _end_processes(self, seconds: float) -> None:
-        """End the processes that nobody has ended, and those below them."""
+        """End the processes below this one that are still running."""
         ended, killed = await end_children(clean_up(seconds * 4))
         self.journal.cut.extend(f"process {child}" for child in killed)
         if ended or killed:
             names = {"ended": [str(child) for child in ended], "killed": [str(c) for c in killed]}
             log.warning("processes ended with the service", **names)
-            # A pool notices that its workers are gone, and its thread ends.
+            # The thread of a process pool ends once it sees that its workers are gone.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(AT_LEAST):
-                    while busy_threads():  # noqa: ASYNC110 (nothing tells when a thread ends)
-                        await asyncio.sleep(LAST_LOOK)
+                    while busy_threads():  # noqa: ASYNC110 (a thread does not signal its end)
+                        await asyncio.sleep(SETTLE)
 
     def report(self) -> Report:
-        """What the stop did so far."""
+        """Return what the stop did so far."""
         accepted = self.server.connections.accepted - self._connections_before
         return Report(
             reason=self.lifecycle.reason,
@@ -280,19 +282,19 @@ class Stop:
             cut=list(self.journal.cut),
         )
 
-    def last_words(self) -> None:
-        """Say what was stuck when the grace period ran out; called by the watchdog."""
+    def report_overrun(self) -> None:
+        """Log what was stuck when the grace period ran out; the watchdog calls it."""
         main = threading.main_thread()
         for name, where in stacks([main, *busy_threads()]).items():
             log.error("stuck at the end of the grace period", thread=name, where=where)
-        with contextlib.suppress(RuntimeError):  # the set of tasks changed under us
+        with contextlib.suppress(RuntimeError):  # the set of tasks changed meanwhile
             for task in asyncio.all_tasks(self._loop):
                 log.error(
                     "unfinished at the end of the grace period",
                     task=task.get_name(),
-                    where=where_is(task),
+                    where=stack_of(task),
                 )
         self.journal.cut.extend(f"process {child}" for child in children())
         kill_children()
-        self.journal.cut.append("the stop itself: the grace period is over")
+        self.journal.cut.append("the stop itself: the grace period ran out")
         self.report().write(self.identity.fields(), time_to_write(self.lifecycle))

@@ -1,4 +1,4 @@
-"""Background work by name: spawned once, or in rounds, and never left behind."""
+"""Background tasks by name: started once or periodically, and ended at a stop."""
 
 import asyncio
 import random
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 class Tasks:
     """The background tasks of this service.
 
-    Not for work that must survive the process: that belongs into a queue outside.
+    Not for work that must survive the process: use an external queue.
     """
 
     def __init__(self, lifecycle: Lifecycle) -> None:
@@ -33,10 +33,10 @@ class Tasks:
         self._rounds: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
         self._started = False
 #% if cookiecutter.leader_election == "yes"
-        #: Who may run singletons.
+        #: Whether this pod may run singletons.
         self.leadership = Leadership()
 #% endif
-        #: How many times work of a name raised.
+        #: Exceptions by task name.
         self.failures: Counter[str] = Counter()
         self.finished = 0
         self.cut: list[str] = []
@@ -44,9 +44,8 @@ class Tasks:
     def spawn(self, work: Coroutine[Any, Any, object], *, name: str) -> asyncio.Task[None]:
         """Run ``work`` in the background of the running event loop.
 
-        What it raises is logged and counted, not raised anywhere. At a stop it goes
-        on through the drain; what is left of it then gets its share of the stop's
-        budget before it is cancelled.
+        Exceptions are logged and counted. The task continues during a drain; then it
+        gets its share of the stop's budget before it is cancelled.
         """
         return self._track(self._guard(name, work), name)
 
@@ -61,25 +60,23 @@ class Tasks:
         singleton: bool = False,
 #% endif
     ) -> None:
-        """Call ``work`` every ``seconds``, up to ``jitter`` seconds later each time.
+        """Call ``work`` every ``seconds``, each time up to ``jitter`` seconds later.
 
 #% if cookiecutter.leader_election == "yes"
-        A ``singleton`` runs in one pod at a time: a round that is due while this one
-        does not lead is left out. When the leadership ends, so does the round: it is
-        cancelled, and no step of it is made once another pod may lead. At a stop it
-        gets APP_LEADER_ELECTION__FINISH_SECONDS.
+        A ``singleton`` runs in one pod at a time: a pod that does not lead skips the
+        round. When the leadership ends, the round is cancelled, and none of it runs
+        once another pod may lead. At a stop it gets APP_LEADER_ELECTION__FINISH_SECONDS.
 
 #% endif
-        The first round comes after one interval. Rounds never overlap: one that
-        takes longer than the interval delays the next. No round starts once the
-        service drains; the running one may finish. May be called before the
-        service runs. Raises ValueError when ``seconds`` is not above 0, ``jitter``
-        is negative, or the name is taken.
+        The first round starts after one interval. Rounds never overlap: a long one
+        delays the next. No round starts while the service drains; a running one may
+        finish. May be called before the service runs. Raises ValueError if ``seconds``
+        is not above 0, ``jitter`` is negative, or the name is taken.
         """
         if seconds <= 0 or jitter < 0:
-            raise ValueError(f"task {name!r}: every needs seconds above 0 and jitter from 0")
+            raise ValueError(f"task {name!r}: seconds must be above 0, and jitter at least 0")
         if name in self._rounds:
-            raise ValueError(f"there is a periodic task named {name!r} already")
+            raise ValueError(f"there is already a periodic task named {name!r}")
 #% if cookiecutter.leader_election == "yes"
         if singleton:
             work = partial(self._run_alone, name, work)
@@ -89,7 +86,7 @@ class Tasks:
             self._track(self._rounds[name](), name)
 
     def start(self) -> None:
-        """Begin the rounds that were asked for before the event loop ran."""
+        """Start the periodic tasks; the event loop runs now."""
         self._started = True
 #% if cookiecutter.leader_election == "yes"
         self.leadership.start(self._lifecycle)
@@ -98,21 +95,20 @@ class Tasks:
             self._track(rounds(), name)
 
     def names(self) -> list[str]:
-        """Names of the tasks that run now; from any thread."""
+        """Names of the running tasks; from any thread."""
         return sorted(task.get_name() for task in list(self._running))
 
     async def stop(self, budget: float) -> list[asyncio.Task[Any]]:
-        """Let them finish, then cancel; return what ignored even that.
+        """Let the tasks finish, then cancel them; return those that do not respond.
 
-        All of it takes up to ``budget`` seconds. Once the stop is hurried they are
-        cancelled at once.
+        Takes at most ``budget`` seconds. A hurried stop cancels them at once.
         """
         patience = max(0.0, budget - clean_up(budget))
         await self._lifecycle.hurried.or_done(self._running, patience)
         late = set(self._running)
         for task in late:
             self.cut.append(task.get_name())
-            task.cancel(f"{self._lifecycle.reason}; its {patience:.1f} s to finish are over")
+            task.cancel(f"{self._lifecycle.reason}; its {patience:.1f} s to finish ran out")
         if late:
             await asyncio.wait(late, timeout=clean_up(budget))
         return [task for task in late if not task.done()]
@@ -132,7 +128,7 @@ class Tasks:
         try:
             await work
         except (Exception, asyncio.CancelledError):
-            if _cancelled():  # this task, and not something it waited for
+            if _cancelled():  # this task itself, not something it awaited
                 raise
             self.failures[name] += 1
             log.exception("task failed", task=name)
@@ -147,7 +143,7 @@ class Tasks:
 
 #% if cookiecutter.leader_election == "yes"
     async def _run_alone(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
-        """A round in this pod and no other; the report names it when a stop cuts it off."""
+        """Run a round if this pod leads; the report names it if a stop cuts it off."""
         if not await self.leadership.run(name, work) and self._lifecycle.draining:
             self.cut.append(name)
 

@@ -1,4 +1,4 @@
-"""Ends the process before SIGKILL would, and says what kept it."""
+"""Ends the process shortly before SIGKILL, and logs what was stuck."""
 
 import asyncio
 import faulthandler
@@ -17,17 +17,16 @@ from app.lifecycle.exits import Exit
 from app.lifecycle.phase import MARGIN as MARGIN
 from app.lifecycle.phase import Lifecycle, Phase
 
-#: Where things that can be awaited keep their frame and what they wait for themselves.
+#: Attributes of awaitables: their frame, and what they await.
 AWAITED = (("cr_frame", "cr_await"), ("ag_frame", "ag_await"), ("gi_frame", "gi_yieldfrom"))
 
 
 class Watchdog:
-    """A daemon thread that calls ``last_words`` and exits with 1 at the deadline.
+    """A daemon thread that calls ``on_overrun`` and exits with 1 at the deadline.
 
-    It hears of the stop by itself: the main loop may be blocked when it comes.
-    Where even Python cannot run (a C extension that holds the interpreter lock),
-    ``faulthandler`` writes the stacks of all threads to stderr a little later (half
-    the time to SIGKILL) and exits, from a thread that needs no lock.
+    It waits for the stop itself, because the main loop may be blocked. If Python
+    cannot run at all (a C extension holds the interpreter lock), ``faulthandler``
+    writes all stacks to stderr halfway to SIGKILL and exits, without the lock.
     """
 
     def __init__(self, lifecycle: Lifecycle) -> None:
@@ -35,24 +34,24 @@ class Watchdog:
         self._called_off = False
         self._news = threading.Event()
 
-    def start(self, last_words: Callable[[], None]) -> None:
-        """Watch the stop that begins when the lifecycle says so, and its deadline."""
+    def start(self, on_overrun: Callable[[], None]) -> None:
+        """Wait for a stop, and then for its deadline."""
         self._lifecycle.on_shortened = self._news.set
         threading.Thread(
-            target=self._watch, args=(last_words,), name="watchdog", daemon=True
+            target=self._watch, args=(on_overrun,), name="watchdog", daemon=True
         ).start()
 
     def stop(self) -> None:
-        """The process ends by itself."""
+        """Call it off: the process exits normally."""
         self._called_off = True
         self._news.set()
 
-    def _watch(self, last_words: Callable[[], None]) -> None:
+    def _watch(self, on_overrun: Callable[[], None]) -> None:
         self._lifecycle.wait_in_thread(Phase.DRAINING)
         while True:
-            now, last_call = time.monotonic(), self._lifecycle.last_call
-            patience = max(0.1, last_call - now)
-            later = patience + (self._lifecycle.deadline - last_call) / 2
+            now, watchdog_at = time.monotonic(), self._lifecycle.watchdog_at
+            patience = max(0.1, watchdog_at - now)
+            later = patience + (self._lifecycle.deadline - watchdog_at) / 2
             faulthandler.dump_traceback_later(later, exit=True, file=2)
             if not self._news.wait(patience):
                 break
@@ -61,13 +60,13 @@ class Watchdog:
                 faulthandler.cancel_dump_traceback_later()
                 return
         try:
-            last_words()
+            on_overrun()
         finally:
             os._exit(Exit.CUT)
 
 
-def where_is(task: "asyncio.Task[Any]") -> list[str]:
-    """The lines at which ``task`` waits, innermost last; asyncio itself knows the first only."""
+def stack_of(task: "asyncio.Task[Any]") -> list[str]:
+    """The lines where ``task`` waits, innermost last; asyncio itself shows only the first."""
     lines: list[str] = []
     waiting: object = task.get_coro()
     while waiting is not None:
@@ -77,13 +76,13 @@ def where_is(task: "asyncio.Task[Any]") -> list[str]:
                 lines.append(f"{code.co_filename}:{frame.f_lineno} in {code.co_name}")
                 waiting = getattr(waiting, next_of)
                 break
-        else:  # the step of an async generator has no attribute for its generator
+        else:  # an async generator's step has no attribute for its generator
             waiting = next((x for x in gc.get_referents(waiting) if inspect.isasyncgen(x)), None)
     return lines[-8:]
 
 
 def busy_threads() -> list[threading.Thread]:
-    """Threads that would keep the interpreter from exiting: neither daemons nor idle."""
+    """Threads that keep the interpreter from exiting: neither daemons nor idle."""
     return [
         thread
         for thread in threading.enumerate()
@@ -91,18 +90,18 @@ def busy_threads() -> list[threading.Thread]:
     ]
 
 
-def deaf_tasks(loop: asyncio.AbstractEventLoop) -> list["asyncio.Task[Any]"]:
-    """Tasks that were cancelled and go on: closing ``loop`` would wait for them for ever."""
+def unresponsive_tasks(loop: asyncio.AbstractEventLoop) -> list["asyncio.Task[Any]"]:
+    """Tasks that were cancelled and still run: closing ``loop`` would wait for them forever."""
     return [task for task in asyncio.all_tasks(loop) if task.cancelling()]
 
 
 def _idle(thread: threading.Thread) -> bool:
-    """Whether a worker of asyncio's or anyio's pool waits for work; its pool ends it at exit."""
+    """Whether it is an idle worker of asyncio's or anyio's pool, which the pool ends at exit."""
     frame = sys._current_frames().get(thread.ident or 0)
     waits = False
     while frame is not None and frame.f_code.co_filename in (queue.__file__, threading.__file__):
         frame, waits = frame.f_back, True
-    if frame is None:  # it has ended, or it waits in nobody's name: a threading.Timer
+    if frame is None:  # it has ended, or it is a waiting threading.Timer
         return not waits
     code = frame.f_code
     if code.co_filename.endswith("concurrent/futures/thread.py"):
@@ -111,7 +110,7 @@ def _idle(thread: threading.Thread) -> bool:
 
 
 def stacks(threads: Iterable[threading.Thread]) -> dict[str, list[str]]:
-    """Where each of ``threads`` is, innermost line last, without the interpreter's own."""
+    """The stack of each thread, innermost line last."""
     frames = sys._current_frames()
     found: dict[str, list[str]] = {}
     for thread in threads:

@@ -14,7 +14,7 @@ import structlog
 from fastapi import FastAPI, Request
 
 from app.lifecycle.components import Component
-from app.lifecycle.signals import leave_to_the_service
+from app.lifecycle.signals import ignore_sigint
 from tests.apps.runner import run
 
 log = structlog.get_logger(__name__)
@@ -31,7 +31,7 @@ def work(deaf: bool) -> None:
 @contextlib.asynccontextmanager
 async def process_pool() -> AsyncIterator[ProcessPoolExecutor]:
     context = multiprocessing.get_context(os.environ.get("METHOD", "fork"))
-    pool = ProcessPoolExecutor(2, context, initializer=leave_to_the_service)
+    pool = ProcessPoolExecutor(2, context, initializer=ignore_sigint)
     try:
         yield pool
     finally:

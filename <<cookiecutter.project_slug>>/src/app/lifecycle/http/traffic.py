@@ -171,7 +171,7 @@ class TrafficGauge:
         self._flushing = 0 if in_flight else self._server.flushing()
         return Evidence(
             began=began,
-            last_arrival=max(self._traffic.last_request, self._server.connections.newest_unused()),
+            last_request=max(self._traffic.last_request, self._server.connections.newest_unused()),
             rotation=self._rotation,
             in_flight=in_flight + self._flushing,
         )

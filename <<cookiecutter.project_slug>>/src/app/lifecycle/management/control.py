@@ -108,7 +108,7 @@ class Control:
         self._idle.pop(client, None)
 
     async def _drain(self, writer: asyncio.StreamWriter) -> None:
-        self._lifecycle.hook_waits = True
+        self._lifecycle.hook_pending = True
         self._lifecycle.drain("preStop hook")
         async for step in self._journal.follow():
             writer.write(f"step {step.text}\n".encode())
@@ -116,7 +116,7 @@ class Control:
             if step.phase >= Phase.STOPPING:
                 break
         # Before the answer, which the kubelet's SIGTERM follows at once.
-        self._lifecycle.hook_waits = False
+        self._lifecycle.hook_pending = False
         cut = self._journal.cut
         last = f"cut {', '.join(cut)}" if cut else "drained nothing was cut off"
         writer.write(f"{last}\n".encode())

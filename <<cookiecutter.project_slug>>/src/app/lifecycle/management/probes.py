@@ -79,7 +79,7 @@ class Probes:
         stalled = self.heartbeat.stalled()
         if stalled > self._unready:
             return Answer(False, f"event loop blocked for {stalled:.1f} s")
-        ill = self._checks.ill()
+        ill = self._checks.failing()
         return Answer(not ill, ill or "ready")
 
     def routes(self) -> dict[str, Route]:

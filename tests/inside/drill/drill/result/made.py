@@ -27,7 +27,7 @@ LANE = Lane(
     closed_at=15.0,
     gone_at=16.0,
     grace_ends_at=40.0,
-    last_arrival=17.5,
+    last_request=17.5,
     report={"cut": [], "decided_by": "floor"},
 )
 STARTING = replace(LANE, told_at=None, closed_at=None, phases=(Span("starting", 0, 30),))
