@@ -1,7 +1,7 @@
-"""``make run``: serve on this machine, and again after every change in ``src/``.
+"""``make run``: serve on this machine and reload on changes in ``src/``.
 
-The service has a process group of its own. Ctrl-C in a terminal reaches this program alone, which
-passes it on: one Ctrl-C is one signal, and the stop gets the time that it takes.
+The service has its own process group, so Ctrl-C reaches only this program, which passes it
+on: one Ctrl-C is one signal, and the stop gets the time that it needs.
 """
 
 import signal
@@ -10,17 +10,17 @@ import sys
 
 from watchfiles import PythonFilter, watch
 
-#: Milliseconds between two looks at whether the service still runs.
+#: Milliseconds between two checks whether the service still runs.
 LOOK = 500
-#: Exit code of Python after a traceback: the next change may help.
+#: Python's exit code after a traceback: the next change may fix it.
 TRACEBACK = 1
 
 Service = subprocess.Popen[bytes]
 
 
 def main() -> int:
-    """Return the exit code of the last service."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs begin without SIGINT
+    """Return the exit code of the last run."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts background jobs without SIGINT
         signal.signal(number, signal.default_int_handler)
     service = start()
     try:
@@ -31,7 +31,7 @@ def main() -> int:
                 stop(service)
                 service = start()
             elif service.poll() not in (None, TRACEBACK):
-                break  # stopped by somebody else, or not to be started by any change of the source
+                break  # stopped from outside, or no change in the source can start it
     except KeyboardInterrupt:
         pass
     return stop(service)
@@ -42,7 +42,7 @@ def start() -> Service:
 
 
 def stop(service: Service) -> int:
-    """As Kubernetes does; each further Ctrl-C is a further signal."""
+    """Stop it as Kubernetes does; each further Ctrl-C is a further signal."""
     while True:
         service.terminate()
         try:

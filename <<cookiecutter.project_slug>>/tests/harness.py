@@ -1,4 +1,4 @@
-"""A service as its surroundings see it: a process with ports, signals and log lines."""
+"""A service as a process with ports, signals and log lines."""
 
 import contextlib
 import json
@@ -19,9 +19,9 @@ from tests.wire import Connection, Response
 
 PROJECT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
-#: Seconds that anything may take which has no limit of its own; the machine may be busy.
+#: Seconds for anything without its own limit, on a busy machine.
 PATIENCE = 40.0
-#: Quick by default, so that a test spends its time on what it is about.
+#: Short times, so that tests are quick.
 QUICK = {
     "APP_HOST": HOST,
     "APP_SHUTDOWN__QUIET_SECONDS": "0.2",
@@ -34,7 +34,7 @@ Line = dict[str, Any]
 
 
 def eventually(question: Callable[[], T], what: str, timeout: float = PATIENCE) -> T:
-    """The first true answer; fails with ``what`` when there is none in time."""
+    """Return the first true answer; fail with ``what`` after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while not (answer := question()):
         assert time.monotonic() < deadline, f"waited {timeout:g} s in vain for {what}"
@@ -43,10 +43,7 @@ def eventually(question: Callable[[], T], what: str, timeout: float = PATIENCE) 
 
 
 def free_port() -> int:
-    """A port that nobody listens on, below those that clients are given.
-
-    No other worker of this run is given it either: what starts takes its port a moment later.
-    """
+    """A free port below the ephemeral ports; no other xdist worker gets the same one."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     while True:
@@ -57,7 +54,7 @@ def free_port() -> int:
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's environment without what configures a service."""
+    """The environment without variables that configure a service."""
     foreign = ("APP_", "KUBERNETES_", "POD_", "NODE_NAME")
     return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
 

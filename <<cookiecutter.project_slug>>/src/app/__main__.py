@@ -1,7 +1,6 @@
-"""serve | drain | probe | whoami | settings | version: what the container runs.
+"""The commands: serve, drain, probe, whoami, settings, version.
 
-Each command imports only what it needs: ``drain`` and ``probe`` run beside the
-service in its container, again and again.
+Each imports only what it needs: ``drain`` and ``probe`` run next to the service.
 """
 
 import sys
@@ -9,15 +8,15 @@ import sys
 USAGE = """usage: python -m app COMMAND
 
   serve        run the service until SIGTERM or SIGINT
-  drain        ask the running service to drain and wait for it: the preStop hook
-  probe NAME   ask livez, readyz or startupz; exit 0 if the answer is yes
-  whoami       say which pod this is and where its endpoint stands
-  settings     list all settings with value range, default and meaning
+  drain        drain the running service and wait for it: the preStop hook
+  probe NAME   ask livez, readyz or startupz; exit 0 on success
+  whoami       print which pod this is and the state of its endpoint
+  settings     list all settings with range, default and description
   version      print the version"""
 
 
 def main() -> int:
-    """Run the command of the command line; return its exit code, 2 for wrong usage."""
+    """Run the given command; return its exit code, 2 for wrong usage."""
     match sys.argv[1:]:
         case ["serve"]:
             return _serve()
@@ -60,8 +59,7 @@ def _whoami() -> int:
 
 
 def _serve() -> int:
-    # Before the heavy imports, which take most of the start: a signal that comes meanwhile is
-    # not lost, and a probe waits for its answer.
+    # Before the heavy imports: signals that arrive meanwhile are not lost, and probes wait.
     from app.lifecycle.ports import listen_early
     from app.lifecycle.signals import Signals
 

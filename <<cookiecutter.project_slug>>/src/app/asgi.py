@@ -1,10 +1,7 @@
-"""The routes as a module's ``app``, for tools that import one: they are not the service.
+"""The routes as an importable ``app``, for tools: ``fastapi dev``, schemathesis, editors, APM.
 
-``fastapi dev``, schemathesis, editors and agents look for it, some by ``[tool.fastapi]``
-in ``pyproject.toml``. Without the lifecycle there are no components, probes, tasks and
-no drain: ``python -m app serve`` runs all that, and never imports this file.
-
-Raises SettingsError with all wrong ``APP_*`` variables when it is imported.
+It has no lifecycle: no components, probes, tasks or drain. ``python -m app serve`` never
+imports it. The import raises SettingsError if ``APP_*`` variables are wrong.
 """
 
 from app.environment import load

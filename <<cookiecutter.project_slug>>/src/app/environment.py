@@ -1,4 +1,4 @@
-"""Reads the settings from ``APP_*`` variables; a wrong one is named with its value and rule."""
+"""Reads the settings from the environment and reports wrong ones."""
 
 import difflib
 import os
@@ -12,7 +12,7 @@ from app.settings import PREFIX, Group, Settings
 
 
 class SettingsError(Exception):
-    """Wrong settings; the message has a line for each, with its value and rule."""
+    """Invalid settings; the message has a line for each, with its value and rule."""
 
 
 def load() -> Settings:
@@ -21,7 +21,7 @@ def load() -> Settings:
     try:
         settings = Settings()
     except ValidationError as error:
-        # Unknown names are in ``wrong`` already, with a suggestion.
+        # Unknown names are already in ``wrong``, with a suggestion.
         details = [dict(d) for d in error.errors() if d["type"] != "extra_forbidden"]
         wrong.extend(_sentence(detail) for detail in details)
     if wrong:
@@ -30,7 +30,7 @@ def load() -> Settings:
 
 
 def variables() -> Iterator[tuple[str, FieldInfo]]:
-    """Every variable of the service with its field, in the order of declaration."""
+    """All variables with their fields, in the order of declaration."""
     for name, info in Settings.model_fields.items():
         group = info.annotation
         if isinstance(group, type) and issubclass(group, Group):

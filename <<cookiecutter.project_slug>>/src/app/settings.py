@@ -1,7 +1,4 @@
-"""Every knob of the service, typed, read from ``APP_*`` variables.
-
-Nested settings are joined with two underscores: ``APP_SHUTDOWN__FLOOR_SECONDS``.
-"""
+"""The settings of the service: ``APP_*`` variables, nested ones with two underscores."""
 
 import ipaddress
 import os
@@ -23,13 +20,13 @@ PREFIX = "APP_"
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
-# Not ``Field(pattern=...)``: the engine behind it costs every process half a megabyte.
+# Not ``Field(pattern=...)``: its engine costs each process half a megabyte.
 _SERVICE = r"[a-z0-9][-a-z0-9]*((=(\[[0-9a-fA-F:.]+\]|[-a-zA-Z0-9.]+))?:[0-9]{1,5})?"
 _FORWARDED = "(for|proto|host|prefix)"
 
 
 def _matches(pattern: str, example: str) -> AfterValidator:
-    """A text that is empty or matches ``pattern``, such as ``example``."""
+    """A text that is empty or matches ``pattern``, like ``example``."""
 
     def check(value: str) -> str:
         if value and not re.fullmatch(pattern, value):
@@ -40,12 +37,12 @@ def _matches(pattern: str, example: str) -> AfterValidator:
 
 
 def listed(text: str) -> list[str]:
-    """What stands between commas, without spaces."""
+    """Split at commas, without spaces."""
     return [one for part in text.split(",") if (one := part.strip())]
 
 
 def _networks(text: str) -> str:
-    """Refuse what is not a list of addresses and CIDRs; the message names the wrong one."""
+    """Require a list of addresses and CIDRs; the message names a wrong one."""
     for one in listed(text):
         try:
             ipaddress.ip_network(one)
@@ -58,64 +55,63 @@ def _networks(text: str) -> str:
 
 
 def in_kubernetes() -> bool:
-    """Whether the kubelet started this process: it sets this variable in every container."""
+    """Whether the kubelet started this process; it sets this variable in every container."""
     return "KUBERNETES_SERVICE_HOST" in os.environ
 
 
 class Group(BaseModel):
-    """Settings that belong together; an unknown one is refused."""
+    """A group of settings; unknown ones are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Shutdown(Group):
-    """How long a stop waits for what, in seconds."""
+    """The times of a stop, in seconds."""
 
     floor_seconds: Seconds = Field(
         default=0.0,
-        description="Least time to go on serving after readiness went false: for routers that "
-        "are sure to be late, whatever the endpoint says.",
+        description="Least time to keep serving after readiness fails, for routers that are "
+        "always late.",
     )
     fallback_seconds: Seconds = Field(
         default_factory=lambda: 5.0 if in_kubernetes() else 0.0,
-        description="Time to go on serving where the pod's endpoint cannot be watched, in place of "
-        "the wait for it. 5 in Kubernetes, else 0.",
+        description="Time to keep serving if the pod's endpoint cannot be watched. "
+        "5 in Kubernetes, else 0.",
     )
     slack_seconds: Seconds = Field(
         default=2.0,
-        description="Time to go on serving after the pod's endpoint was seen withdrawn, and "
-        "after the pod last answered to itself at its Service's address: for nodes that "
-        "apply it later than the API and this node.",
+        description="Time to keep serving after the pod's endpoint was withdrawn and the pod "
+        "last reached itself at its Service's address, for nodes that apply that later.",
     )
     quiet_seconds: Seconds = Field(
         default=1.0,
-        description="Time without a new request that counts as the end of arrivals: whoever "
-        "still sends has not heard of the stop.",
+        description="Time without a new request after which no more are expected: a router that "
+        "still sends does not know of the stop.",
     )
     limit_seconds: Seconds = Field(
-        default=18.0, description="Longest drain; requests still in flight then are cut off."
+        default=18.0, description="Longest drain; then requests in flight are cut off."
     )
     stream_spread_seconds: Seconds = Field(
         default=3.0,
         description="Time over which SSE and WebSocket clients are told to reconnect, so that "
-        "they do not all do so at once.",
+        "they do not all reconnect at once.",
     )
     stop_seconds: Seconds = Field(
         default=5.0,
-        description="Budget for tasks and components to end once the listener is closed.",
+        description="Budget to end tasks and components after the listener is closed.",
     )
     grace_seconds: float = Field(
         default=30.0,
         ge=1,
         le=3600,
         allow_inf_nan=False,
-        description="Time between the request to stop and SIGKILL "
-        "(terminationGracePeriodSeconds); the watchdog ends the process one second before. "
-        "Must hold limit, stream spread, 2 s for the last goodbye, stop and that second.",
+        description="Time from the request to stop to SIGKILL (terminationGracePeriodSeconds). "
+        "The watchdog ends the process one second earlier. Must exceed limit, stream spread, "
+        "2 s for the last goodbye, stop and that second.",
     )
 
     @model_validator(mode="after")
-    def _limit_above_what_it_limits(self) -> "Shutdown":
+    def _limit_above_floor(self) -> "Shutdown":
         least = {"FLOOR": self.floor_seconds, "FALLBACK": self.fallback_seconds}
         for name, seconds in least.items():
             if self.limit_seconds < seconds:
@@ -127,21 +123,20 @@ class Shutdown(Group):
 
 
 class Kubernetes(Group):
-    """Where the pod asks, while it drains, whether connections are still sent to it."""
+    """How the pod watches its endpoint during a drain."""
 
     services: Annotated[
         str, _matches(rf"{_SERVICE}( *, *{_SERVICE})*", "web:80 or web,web-internal")
     ] = Field(
         default="",
-        description="Services that select this pod, with commas between: their EndpointSlices "
-        "are watched. One with a port, as in web:80, is asked too who answers at its address, "
-        "NAME.NAMESPACE.svc or, as in web=10.0.0.7:80, the one given. Empty: nothing is "
-        "watched.",
+        description="Services that select this pod, comma-separated; their EndpointSlices are watched. "
+        "With a port (web:80), the pod also checks which pods answer at NAME.NAMESPACE.svc, or at "
+        "a given address (web=10.0.0.7:80). Empty: not watched.",
     )
     api: Annotated[str, _matches(r"https?://\S+", "https://10.96.0.1:443")] = Field(
         default="",
-        description="Address of the API; empty: the one that Kubernetes tells the pod. Over "
-        "http, as to `kubectl proxy`, no token is sent.",
+        description="Address of the API server; empty: the one that Kubernetes gives the pod. No token "
+        "is sent over http, as to `kubectl proxy`.",
     )
     credentials: str = Field(
         default="/var/run/secrets/kubernetes.io/serviceaccount",
@@ -155,28 +150,27 @@ class Proxy(Group):
 
     trusted: Annotated[str, AfterValidator(_networks)] = Field(
         default="",
-        description="Addresses and CIDRs of proxies, with commas between, whose X-Forwarded-* "
-        "headers are read. Empty: nobody's are. Clients that connect directly from such an "
-        "address can claim to be anybody.",
+        description="Addresses and CIDRs of proxies whose X-Forwarded-* headers are trusted, "
+        "comma-separated. Empty: none. Clients that connect directly from such an address can "
+        "claim any identity.",
     )
     headers: Annotated[
         str, _matches(rf"{_FORWARDED}( *, *{_FORWARDED})*", "for,proto,host,prefix or some of them")
     ] = Field(
         default="for,proto",
-        description="Which of X-Forwarded-For, -Proto, -Host and -Prefix are read: those that "
-        "the proxies set themselves. One that a proxy passes on as the client sent it must not "
-        "be among them.",
+        description="Which of X-Forwarded-For, -Proto, -Host and -Prefix are read. Only list headers "
+        "that the proxies set, never one that they pass on from the client.",
     )
     root_path: Annotated[str, _matches(r"(/[-a-zA-Z0-9._~]+)+", "/api")] = Field(
         default="",
-        description="Path under which clients reach the service, such as /api, whether the "
-        "proxy strips it or not. Redirects, absolute URLs and /docs contain it. "
-        "X-Forwarded-Prefix wins over it.",
+        description="Path under which clients reach the service, such as /api, whether or not the proxy "
+        "strips it. It is part of redirects, absolute URLs and /docs. X-Forwarded-Prefix "
+        "overrides it.",
     )
 
 
 class Probes(Group):
-    """When a probe says no."""
+    """When probes fail."""
 
     stall_seconds: float = Field(
         default=30.0, gt=0, le=3600, description="Blocked event loop after which /livez fails."
@@ -186,8 +180,8 @@ class Probes(Group):
     )
     main_port: bool = Field(
         default=True,
-        description="Answer /livez and /readyz on APP_PORT too, for balancers and for the "
-        "question who answers at the Service's address.",
+        description="Also serve /livez and /readyz on APP_PORT, for load balancers and to check "
+        "which pods answer at the Service's address.",
     )
 
 
@@ -195,17 +189,17 @@ class Log(Group):
     """What is logged, and how."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Least severity that is logged."
+        default="info", description="Lowest level that is logged."
     )
     format: Literal["auto", "json", "console"] = Field(
-        default="auto", description="auto: console on a terminal, JSON elsewhere."
+        default="auto", description="auto: console on a terminal, else JSON."
     )
-    access: bool = Field(default=True, description="Log a line per request; never for probes.")
+    access: bool = Field(default=True, description="Log a line per request, except for probes.")
 
 
 #% if cookiecutter.leader_election == "yes"
 class LeaderElection(Group):
-    """Which pod runs the singletons: the one that holds the Lease."""
+    """The Lease: the pod that holds it runs the singletons."""
 
     lease: Annotated[str, _matches(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", "web")] = Field(
         default="<< cookiecutter.project_slug >>",
@@ -216,27 +210,27 @@ class LeaderElection(Group):
         default=15,
         ge=1,
         le=3600,
-        description="Time after its last sign of life from which another pod may lead.",
+        description="Time after the last renewal until another pod may lead.",
     )
     renew_seconds: float = Field(
         default=10.0,
         gt=0,
         le=3600,
         allow_inf_nan=False,
-        description="Time without an answer after which a leader gives up and cancels its "
-        "singletons; they have until the lease is over to clean up.",
+        description="Time without a renewal after which a leader gives up and cancels its "
+        "singletons; they may clean up until the lease expires.",
     )
     retry_seconds: float = Field(
         default=2.0,
         gt=0,
         le=3600,
         allow_inf_nan=False,
-        description="Time between two renewals, or two attempts; up to a fifth is added.",
+        description="Time between two renewals or attempts, plus up to a fifth.",
     )
     finish_seconds: Seconds = Field(
         default=1.0,
-        description="Time that a singleton under way gets to finish at a stop, before it is "
-        "cancelled and the lease handed over.",
+        description="Time that a running singleton gets to finish at a stop before it is "
+        "cancelled and the lease released.",
     )
 
     @model_validator(mode="after")
@@ -251,14 +245,14 @@ class LeaderElection(Group):
             raise ValueError(
                 f"RENEW_SECONDS={self.renew_seconds:g} is not above 1.2 times "
                 f"APP_LEADER_ELECTION__RETRY_SECONDS={self.retry_seconds:g}: "
-                "a leader has to get a second attempt"
+                "a leader must have time for a second attempt"
             )
         return self
 
 
 #% endif
 class Settings(BaseSettings):
-    """All settings of the service. Raises pydantic's ValidationError with all that is wrong."""
+    """All settings. Raises pydantic's ValidationError with everything that is wrong."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -268,24 +262,24 @@ class Settings(BaseSettings):
     )
 
     host: str = Field(
-        default="::", description="Address to listen on; :: means all, IPv6 and IPv4."
+        default="::", description="Address to listen on; :: means all IPv6 and IPv4 addresses."
     )
     port: Port = Field(default=8080, description="Port of the service.")
     management_port: Port = Field(
-        default=8081, description="Port of probes and status; not for the Service."
+        default=8081, description="Port of probes, status and metrics; not part of the Service."
     )
     control_socket: str = Field(
         default="/run/app/control.sock",
         min_length=1,
-        description="Unix socket of the preStop hook; a private directory under the temporary "
-        "folder when its directory is not writable.",
+        description="Unix socket of the preStop hook. If its directory is not writable, a private "
+        "directory in the temporary folder is used.",
     )
     keep_alive_seconds: int = Field(
         default=75,
         ge=1,
         le=7200,
-        description="Idle time after which a connection is closed; keep it longer than that of "
-        "the proxy in front: 60 as a rule, an hour if it is Envoy.",
+        description="Idle time after which a connection is closed. Must be longer than that of "
+        "the proxy in front: usually 60, for Envoy 3600.",
     )
     shutdown: Shutdown = Field(default_factory=Shutdown)
     kubernetes: Kubernetes = Kubernetes()

@@ -1,4 +1,4 @@
-"""The settings as a text for people: ``python -m app settings``."""
+"""``python -m app settings``: all settings as text."""
 
 import textwrap
 from typing import Literal, get_args, get_origin
@@ -9,7 +9,7 @@ from app.environment import variables
 
 
 def render() -> str:
-    """All variables with default, range, unit and meaning."""
+    """All variables with default, range, unit and description."""
     return "\n".join(_entry(name, info) for name, info in variables())
 
 
@@ -26,7 +26,7 @@ def _entry(name: str, info: FieldInfo) -> str:
 
 
 def rule(info: FieldInfo) -> list[str]:
-    """What its value has to be, in words; empty where the type says it all."""
+    """The rule for its value; empty if the type says it all."""
     if get_origin(info.annotation) is Literal:
         return ["one of " + ", ".join(get_args(info.annotation))]
     low = high = ""

@@ -1,4 +1,4 @@
-"""``python -m app whoami``: which pod this is and where it stands, asked from inside of it."""
+"""``python -m app whoami``: which pod this is, and the state of its endpoint."""
 
 import textwrap
 from collections.abc import Callable, Iterator
@@ -11,9 +11,8 @@ Facts = Iterator[tuple[str, str]]
 
 
 def render(settings: Settings) -> str:
-    """A line for each fact; what cannot be found out says why."""
+    """A line for each fact; one that is unknown says why."""
     identity, asked = Identity.from_environment(), cluster(settings)
-    #: Each adds its facts: (name, value).
     parts: list[Callable[[Identity, Cluster], Facts]] = [_pod, _endpoint]
 #% if cookiecutter.leader_election == "yes"
     parts.append(lambda identity, _: _leader(identity, settings))
@@ -33,7 +32,7 @@ def _pod(identity: Identity, _: Cluster) -> Facts:
 
 #% if cookiecutter.leader_election == "yes"
 def _leader(identity: Identity, settings: Settings) -> Facts:
-    """Who runs the singletons, by one look at the Lease."""
+    """Which pod leads, from the Lease."""
     import asyncio
 
     from app.components import lease
@@ -43,7 +42,7 @@ def _leader(identity: Identity, settings: Settings) -> Facts:
 
 #% endif
 def _endpoint(identity: Identity, asked: Cluster) -> Facts:
-    """Where this pod stands in each of its Services, by one list."""
+    """The state of the endpoint in each Service."""
     from app.lifecycle.kubernetes.api import KubeApi, explain
     from app.lifecycle.kubernetes.endpoint import OwnEndpoint, Standing
 
@@ -61,5 +60,5 @@ def _endpoint(identity: Identity, asked: Cluster) -> Facts:
             if standing is Standing.UNKNOWN:
                 place = f"not among the endpoints of Service {name}"
             yield "endpoint", f"{place}; other pods in rotation: {own.pods(name) - 1}"
-    except Exception as error:  # whatever an API may answer
+    except Exception as error:  # whatever the API responds
         yield "endpoint", f"unknown: {explain(error)}"

@@ -1,11 +1,11 @@
-"""One process that wants the Lease: follows whoever has it, takes it when it is free, leads.
+"""A candidate for the Lease: follows its holder, takes it when it is free, leads.
 
-The rules are those of client-go's ``leaderelection``. A follower looks only at
-whether the Lease changes, by a clock of its own: one that has not changed for as
-long as it says is free. Times that others wrote into it are not compared with anything.
+The rules are those of client-go's ``leaderelection``. A follower only observes whether
+the Lease changes, by its own clock: a Lease that has not changed for its duration is
+free. Times written by others are never compared.
 
-For the leader that time begins before it sends its request, for the others after
-they have heard of it: so the leader is the first to know that it is over.
+The leader counts from before its request, followers from when they see the change, so
+the leader knows first that its time is over.
 """
 
 import asyncio
@@ -27,20 +27,20 @@ from app.settings import LeaderElection
 
 log = structlog.get_logger(__name__)
 
-#: Seconds for which it is tried to hand the Lease back at a stop.
+#: Seconds for releasing the Lease at a stop.
 RELEASE = 2.0
-#: Most seconds between two attempts while the API does not do what it is asked.
+#: Longest delay between two attempts while the API fails, in seconds.
 BACKOFF = 30.0
-#: Up to this many seconds, by chance, a follower leaves to the others when the Lease is free.
+#: Longest random delay before a follower takes a free Lease, in seconds.
 COURTESY = 0.1
-#: After so many lost races in a row, something else must be wrong, and attempts become rarer.
+#: After this many lost races in a row, attempts become rarer.
 LOST_RACES = 5
-#: Up to this part, by chance, is added to the time between two attempts.
+#: Largest random share added to the time between two attempts.
 JITTER = 0.2
 
 
 def identity() -> str:
-    """The pod's name, and something that is new in each of its processes."""
+    """The pod's name with a suffix that is unique to this process."""
     pod = Identity.from_environment().pod or socket.gethostname()
     return f"{pod}_{uuid.uuid4().hex[:8]}"
 
@@ -65,13 +65,13 @@ class Candidate:
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
-        """Follow and lead by turns; in the end hand back what is held."""
+        """Follow and lead in turns; release the Lease at the end."""
         failures = conflicts = 0
         while not self._leadership.draining.is_set():
             try:
                 await self._take_turn()
                 failures = conflicts = 0
-            except ConflictError:  # another pod was quicker
+            except ConflictError:  # another pod was faster
                 conflicts += 1
                 slow = self._backoff(0) if conflicts > LOST_RACES else 0.0
                 await self._sleep(slow + random.uniform(0, COURTESY))
@@ -100,7 +100,7 @@ class Candidate:
         self._leadership.announce(record.holder, record.transitions)
 
     def _expires_in(self) -> float:
-        """Seconds for which the Lease is its holder's; a Lease that was deleted still is."""
+        """Seconds until the Lease expires, also if it was deleted meanwhile."""
         if self._seen is None or self._seen.holder in ("", self.identity):
             return 0.0
         return self._seen_at + self._seen.seconds - self._clock()
@@ -109,7 +109,7 @@ class Candidate:
         return self._expires_in() <= 0
 
     async def _follow(self) -> None:
-        """Return when the Lease looks free, or the service drains."""
+        """Return when the Lease is free or the service drains."""
         watching = asyncio.create_task(self._watch(), name="watch of the lease")
         try:
             while not self._is_free() and not self._leadership.draining.is_set():
@@ -123,8 +123,8 @@ class Candidate:
         await self._sleep(random.uniform(0, COURTESY))
 
     async def _watch(self) -> None:
-        """See each change; where the Lease cannot be watched, by asking again and again."""
-        failures, told = 0, ""
+        """Watch the Lease; poll it if it cannot be watched."""
+        failures, logged = 0, ""
         while True:
             try:
                 began = self._clock()
@@ -132,11 +132,11 @@ class Candidate:
                     self._see(record)
                     failures = 0
                 if self._clock() - began > self._settings.retry_seconds:
-                    continue  # the server ends each watch after a while
+                    continue  # the server ends watches regularly
             except ApiError as error:
-                if str(error) != told:
-                    log.warning("the lease cannot be watched; it is asked for", why=str(error))
-                told = str(error)
+                if str(error) != logged:
+                    log.warning("lease cannot be watched; polling", why=str(error))
+                logged = str(error)
             await asyncio.sleep(self._backoff(failures))
             try:
                 if (polled := await self._api.read()) is not None:
@@ -149,10 +149,10 @@ class Candidate:
     # -- as the leader ------------------------------------------------------------------
 
     async def _claim(self) -> bool:
-        """Take the Lease or renew it; False if that was done too late. Raises ConflictError.
+        """Take or renew the Lease; return False if that was too late. Raises ConflictError.
 
-        The term is the Lease's version when it was taken, not its number of transitions,
-        which starts again at 0 when the Lease is deleted.
+        The term is the Lease's version when it was taken. Its number of transitions would
+        start again at 0 if the Lease was deleted.
         """
         was, moment, sent = self._seen, now(), self._clock()
         mine = was is not None and was.holder == self.identity
@@ -174,7 +174,7 @@ class Candidate:
         return held
 
     async def _lead(self) -> None:
-        """Renew until the Lease is lost, or not needed any more."""
+        """Renew until the Lease is lost or no longer needed."""
         failing = ""
         while True:
             await self._sleep(self._backoff(0), self._leadership.over, in_drain=True)
@@ -185,14 +185,14 @@ class Candidate:
                 failing = ""
             except ConflictError:
                 with contextlib.suppress(ApiError):
-                    await self._look_whose_it_is()
+                    await self._check_holder()
             except ApiError as error:
                 if not failing:
-                    log.warning("the lease was not renewed, it is tried again", why=str(error))
+                    log.warning("lease not renewed; retrying", why=str(error))
                 failing = str(error)
 
-    async def _look_whose_it_is(self) -> None:
-        """Somebody changed the Lease: it may be another's now, deleted, or just edited."""
+    async def _check_holder(self) -> None:
+        """The Lease was changed by others: taken, deleted or just edited."""
         record = await self._api.read()
         if record is not None and record.holder != self.identity:
             self._leadership.lose("another pod took the lease", another_leads=True)
@@ -200,7 +200,7 @@ class Candidate:
             self._see(record)
 
     async def _release(self, record: Record) -> None:
-        """Hand the Lease back, so that the others need not wait until it runs out."""
+        """Release the Lease, so that others need not wait for it to expire."""
         free = dataclasses.replace(record, holder="", seconds=1, renewed=now())
         try:
             async with asyncio.timeout(RELEASE):
@@ -212,7 +212,7 @@ class Candidate:
                         return
                     await self._api.write(free)
         except (ConflictError, ApiError, TimeoutError) as error:
-            log.warning("the lease was not released, it runs out by itself", why=str(error))
+            log.warning("lease not released; it expires by itself", why=str(error))
         else:
             self._see(free)
 
@@ -223,7 +223,7 @@ class Candidate:
         return max(seconds, self._settings.retry_seconds) * random.uniform(1, 1 + JITTER)
 
     async def _sleep(self, seconds: float, *until: asyncio.Event, in_drain: bool = False) -> None:
-        """Sleep until one of these events, or the drain unless ``in_drain``."""
+        """Sleep until one of these events, or the drain, unless ``in_drain``."""
         events = [*until] if in_drain else [*until, self._leadership.draining]
         waits = [asyncio.create_task(event.wait()) for event in events]
         try:

@@ -16,17 +16,16 @@ log = structlog.get_logger(__name__)
 
 @contextlib.asynccontextmanager
 async def campaign(leadership: Leadership, settings: Settings) -> AsyncIterator[None]:
-    """Try to lead from the service's start to its drain, and to go on leading.
+    """Campaign from the service's start to its drain.
 
-    Nothing that goes wrong here ends the service: singletons do not run, and a
-    line of the log says what is missing.
+    An error never ends the service: singletons do not run, and the log says why.
     """
     leadership.finish = settings.leader_election.finish_seconds
     election = asyncio.create_task(_elect(leadership, settings), name="leader election")
     try:
         yield
     finally:
-        if leadership.over.is_set() and not election.done():  # the lease is being handed back
+        if leadership.over.is_set() and not election.done():  # the lease is being released
             await asyncio.wait({election}, timeout=RELEASE)
         election.cancel()
 
@@ -46,8 +45,8 @@ async def _elect(leadership: Leadership, settings: Settings) -> None:
         except ApiError as error:
             leadership.explain(str(error))
         except Exception as error:
-            leadership.explain(f"this should not have happened: {error!r}")
-            log.exception("the leader election failed")
+            leadership.explain(f"unexpected error: {error!r}")
+            log.exception("leader election raised")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await leadership.draining.wait()
@@ -55,7 +54,7 @@ async def _elect(leadership: Leadership, settings: Settings) -> None:
 
 
 async def describe(settings: Settings, pod: str) -> str:
-    """Who leads, in the words of the API, told to ``pod``; for ``whoami``."""
+    """Who leads, from the point of view of ``pod``; for ``whoami``."""
     try:
         async with LeaseApi(settings.leader_election, settings.kubernetes) as api:
             record = await api.read()

@@ -1,7 +1,7 @@
-"""A Lease (coordination.k8s.io/v1) over the API of Kubernetes, in the words of an election.
+"""The Lease (coordination.k8s.io/v1) in the Kubernetes API.
 
-The client is imported when it is first needed, and in a thread: it takes most of a
-second, which the service spends serving.
+The client is imported on first use, in a thread: it takes most of a second, in which
+the service already serves.
 """
 
 import asyncio
@@ -24,28 +24,28 @@ from app.settings import Kubernetes, LeaderElection
 if TYPE_CHECKING:
     from kubernetes.aio.client import Configuration
 
-#: Seconds after which a watch is begun anew.
+#: Seconds after which a watch is renewed.
 WATCH = 300
 
 
 class ApiError(Exception):
-    """The API did not do what it was asked; the message says what is missing."""
+    """The API failed; the message says what is missing."""
 
 
 class ConflictError(Exception):
-    """Somebody else changed the Lease since it was read."""
+    """The Lease was changed since it was read."""
 
 
 class AbsentError(Exception):
-    """There is no such Lease."""
+    """The Lease does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a Lease says."""
+    """The content of a Lease."""
 
     holder: str
-    #: Time for which the others leave it to its holder after they saw it change.
+    #: Seconds for which others respect it after they saw it change.
     seconds: int
     #: How often it changed hands.
     transitions: int
@@ -65,7 +65,7 @@ class Record:
 
 
 async def load_client() -> None:
-    """Import the client without keeping the event loop from turning."""
+    """Import the client without blocking the event loop."""
     loaded = Event()
 
     def load() -> None:
@@ -74,16 +74,16 @@ async def load_client() -> None:
         finally:
             loaded.set()
 
-    # A daemon: a stop that comes meanwhile does not wait for it.
+    # A daemon, so that a stop does not wait for it.
     threading.Thread(target=load, name="import of kubernetes", daemon=True).start()
     await loaded.wait()
 
 
 def connection(settings: Kubernetes) -> "Configuration":
-    """How to talk to the API: as a pod does, or over http to ``settings.api`` without a token.
+    """The client's configuration: as in a pod, or http to ``settings.api`` without a token.
 
-    The token is read anew every minute, for it changes. Raises ApiError where the
-    pod has no service account, or is none.
+    The token is read again every minute, because it is rotated. Raises ApiError without a
+    service account, or outside of a pod.
     """
     from kubernetes.aio.client import Configuration
     from kubernetes.aio.config import ConfigException
@@ -92,10 +92,10 @@ def connection(settings: Kubernetes) -> "Configuration":
     if settings.api.startswith("http:"):
         return Configuration(host=settings.api)
     if not settings.api and "KUBERNETES_SERVICE_HOST" not in os.environ:
-        raise ApiError("this is not Kubernetes: KUBERNETES_SERVICE_HOST is not set")
+        raise ApiError("not in Kubernetes: KUBERNETES_SERVICE_HOST is not set")
     token, ca = (Path(settings.credentials) / name for name in ("token", "ca.crt"))
     if not token.exists():
-        raise ApiError(f"the pod has no token of a service account: {token} is missing")
+        raise ApiError(f"the pod has no service account token: {token} is missing")
     given = urlsplit(settings.api)
     address = {
         "KUBERNETES_SERVICE_HOST": given.hostname,
@@ -112,10 +112,10 @@ def connection(settings: Kubernetes) -> "Configuration":
 
 
 class LeaseApi:
-    """One Lease. All methods raise ApiError, and those that write ConflictError.
+    """One Lease. All methods raise ApiError; those that write also ConflictError.
 
-    Every request but the watch ends within half the time in which a leader has to
-    renew: it gets a second attempt.
+    Every request except the watch ends within half of the renewal time, so that a leader
+    gets a second attempt.
     """
 
     def __init__(self, settings: LeaderElection, kubernetes: Kubernetes) -> None:
@@ -132,7 +132,7 @@ class LeaseApi:
         self._host = f"the API at {configuration.host}"
         self._failure = client.ApiException
         self._broken = (ClientError, OSError)
-        #: As it was last read or written: the next write depends on its version.
+        #: As last read or written; the next write requires its version.
         self._lease: Any = None
 
     async def __aenter__(self) -> "LeaseApi":
@@ -142,7 +142,7 @@ class LeaseApi:
         await self._client.close()
 
     async def read(self) -> Record | None:
-        """What it says now; None if there is no such Lease."""
+        """The current content; None if the Lease does not exist."""
         self._lease = None
         try:
             with self._asking("get"):
@@ -154,10 +154,10 @@ class LeaseApi:
             return None
 
     async def write(self, record: Record) -> int:
-        """Make it say this, if nobody changed it since it was last read or written here.
+        """Write the Lease, unless it was changed since it was last read or written here.
 
-        Returns its version, a number that grows with every write to the cluster: since
-        Kubernetes 1.35 by contract (KEP-5504), before that as the revision of etcd.
+        Returns its version, which grows with every write to the cluster: by contract
+        since Kubernetes 1.35 (KEP-5504), before that as etcd's revision.
         """
         models = self._models
         spec = models.V1LeaseSpec(
@@ -183,10 +183,10 @@ class LeaseApi:
             return int(self._lease.metadata.resource_version)
 
     async def changes(self) -> AsyncIterator[Record]:
-        """What it says now and then after each change, for some minutes."""
+        """Yield the current content and then each change, for some minutes."""
         with self._asking("watch"):
             async with asyncio.timeout(self._timeout):
-                # Without a version, a watch begins with what is there: nothing is missed.
+                # Without a version, a watch starts with the current state: nothing is missed.
                 response = await self._leases.list_namespaced_lease_without_preload_content(
                     self.namespace,
                     field_selector=f"metadata.name={self.name}",
@@ -206,7 +206,7 @@ class LeaseApi:
 
     @contextlib.contextmanager
     def _asking(self, verb: str) -> Iterator[None]:
-        """Turn what goes wrong into one of the exceptions of this file."""
+        """Turn errors into the exceptions of this module."""
         lease = f"Lease {self.name} in the namespace {self.namespace}"
         try:
             yield
@@ -220,16 +220,16 @@ class LeaseApi:
                     raise ApiError(f"the service account may not {verb} the {lease}") from None
                 case _, 401:
                     raise ApiError(f"{self._host} does not accept the token") from None
-            raise ApiError(f"{self._host} answers {error.status} to {verb} {lease}") from None
+            raise ApiError(f"{self._host} responds with {error.status} to {verb} {lease}") from None
         except TimeoutError:
-            raise ApiError(f"{self._host} does not answer in time") from None
+            raise ApiError(f"{self._host} does not respond in time") from None
         except self._broken:
             raise ApiError(f"{self._host} cannot be reached") from None
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise ApiError(f"{self._host} answers what is no Lease: {error}") from None
+            raise ApiError(f"{self._host} responds with a malformed Lease: {error}") from None
 
 
 def now() -> datetime:
-    """As Kubernetes wants it: with a fraction of a second, which no whole one has."""
+    """The time for Kubernetes, which requires a fraction of a second."""
     time = datetime.now(UTC)
     return time.replace(microsecond=time.microsecond or 1)

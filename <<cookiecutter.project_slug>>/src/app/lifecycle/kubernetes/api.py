@@ -1,6 +1,6 @@
-"""The two questions that are put to the API server: list, and watch from there on.
+"""A client for EndpointSlices: list, and watch from there.
 
-The standard library does: no client library is as light, and this runs for seconds.
+It uses the standard library because client libraries are heavy and this runs for seconds.
 https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 """
 
@@ -19,13 +19,13 @@ from app.lifecycle.kubernetes.identity import Cluster
 
 Json = Mapping[str, Any]
 
-#: Seconds for a whole answer that is not a stream.
+#: Seconds for a whole response, other than a stream.
 PATIENCE = 2.0
-#: Seconds after which the server is asked to end a stream: one that hangs is told from one
-#: in which nothing happens by its not ending, half of ``PATIENCE`` later.
+#: Seconds after which the server shall end a stream. A stream that does not end half of
+#: ``PATIENCE`` later hangs; otherwise there was just no change.
 STREAM = 3
-#: Most slices in an answer, and most bytes of an answer or of a line of a stream. A slice of a
-#: hundred endpoints is about 60 kB.
+#: Most slices per page, and most bytes of a response or of a line of a stream. A slice of a
+#: hundred endpoints has about 60 kB.
 PAGE = 5
 LARGEST = 8_000_000
 
@@ -33,7 +33,7 @@ GONE = 410
 
 
 class ApiError(Exception):
-    """The API does not tell; the message says what is missing."""
+    """The API failed; the message says what is missing."""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
@@ -41,10 +41,10 @@ class ApiError(Exception):
 
 
 class KubeApi:
-    """EndpointSlices of the namespace that belong to ``services``.
+    """The EndpointSlices of ``services`` in the namespace.
 
-    For one thread. All methods raise ApiError, OSError or http.client.HTTPException, and
-    ValueError and its like for answers that are none; ``explain`` has words for them.
+    For one thread. Methods raise ApiError, OSError, http.client.HTTPException, and
+    ValueError or similar for malformed responses; ``explain`` describes them.
     """
 
     def __init__(self, cluster: Cluster, namespace: str, services: Iterable[str]) -> None:
@@ -55,7 +55,7 @@ class KubeApi:
         self._connection: http.client.HTTPConnection | None = None
         self._socket: BoundedSocket | None = None
         self._deadline = Deadline(0)
-        #: What was listed or heard of last, and where the watch goes on; opaque.
+        #: The last version seen, from which a watch continues; opaque.
         self.version = ""
 
     def close(self) -> None:
@@ -64,14 +64,14 @@ class KubeApi:
             self._connection = None
 
     def slices(self) -> Iterator[Json]:
-        """All slices, page by page; ``version`` is set at the end."""
+        """All slices, page by page; sets ``version`` at the end."""
         self._deadline = Deadline(PATIENCE)
         token = ""
         while True:
             more = {"continue": token} if token else {}
             answer = json.loads(self._body(self._get(limit=str(PAGE), **more)))
             if not isinstance(answer, dict) or answer.get("kind") != "EndpointSliceList":
-                raise ApiError("what answers is no list of EndpointSlices")
+                raise ApiError("the response is not an EndpointSliceList")
             yield from answer.get("items") or ()
             token = answer["metadata"].get("continue") or ""
             if not token:
@@ -79,9 +79,9 @@ class KubeApi:
                 return
 
     def changes(self) -> Iterator[tuple[str, Json]]:
-        """Changes since ``version``, as they come, until the server ends the stream.
+        """Yield changes since ``version`` until the server ends the stream.
 
-        Raises ApiError with status 410 where the server no longer knows that version.
+        Raises ApiError with status 410 if the server no longer has that version.
         """
         self._deadline = Deadline(PATIENCE)
         response = self._get(
@@ -99,14 +99,14 @@ class KubeApi:
             yield kind, changed
 
     def _get(self, **query: str) -> http.client.HTTPResponse:
-        """Ask; return an answer whose status is 200."""
+        """Send a request; return its response with status 200."""
         selector = f"{SERVICE_LABEL} in ({','.join(self._services)})"
         path = f"/apis/discovery.k8s.io/v1/namespaces/{self._namespace}/endpointslices?" + (
             urlencode({"labelSelector": selector, **query})
         )
         headers = {"Accept": "application/json"}
         if self._secure:
-            # Read anew each time: the kubelet exchanges it.
+            # Read each time, because the kubelet rotates it.
             headers["Authorization"] = f"Bearer {self._read('token')}"
         connection = self._connected()
         connection.request("GET", path, headers=headers)
@@ -117,9 +117,9 @@ class KubeApi:
         return response
 
     def _connected(self) -> http.client.HTTPConnection:
-        """A connection on which everything ends by ``_deadline``."""
+        """A connection whose requests end by ``_deadline``."""
         if self._connection is None:
-            # TLS is the socket's business.
+            # The socket does TLS.
             self._connection = http.client.HTTPConnection(self._host, self._port)
         if self._connection.sock is None or self._socket is None:
             trust = self._trust() if self._secure else None
@@ -129,7 +129,7 @@ class KubeApi:
         return self._connection
 
     def _trust(self) -> ssl.SSLContext:
-        # Not create_default_context: Python 3.13 made it refuse CAs that many clusters have.
+        # create_default_context refuses the CAs of many clusters since Python 3.13.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(cadata=self._read("ca.crt"))
         return context
@@ -148,12 +148,12 @@ class KubeApi:
             parts.append(part)
             size += len(part)
             if size > LARGEST:
-                raise ApiError(f"the answer is larger than {LARGEST:,} bytes")
-        response.close()  # Python before 3.13 takes no further request otherwise
+                raise ApiError(f"the response is larger than {LARGEST:,} bytes")
+        response.close()  # Python before 3.13 needs this before the next request
         return b"".join(parts)
 
     def _lines(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
-        """Lines of a stream; what comes after the last line break is not one."""
+        """Complete lines of a stream."""
         if self._socket is not None:
             self._socket.deadline = Deadline(STREAM + PATIENCE / 2)
         rest = b""
@@ -166,18 +166,18 @@ class KubeApi:
 
 
 def explain(error: Exception) -> str:
-    """What is missing, in words for whoever reads the log."""
+    """A description of the error for the log."""
     if isinstance(error, ApiError):
         return str(error)
     if isinstance(error, TimeoutError):
-        return "the API does not answer"
+        return "the API does not respond"
     if isinstance(error, ssl.SSLError):
         return f"the API's certificate: {error.reason or error}"
     if isinstance(error, http.client.HTTPException):
-        return f"the API broke off its answer: {type(error).__name__}"
+        return f"the API broke off its response: {type(error).__name__}"
     if isinstance(error, OSError):
         return f"the API cannot be reached: {error.strerror or error}"
-    return f"the API's answer makes no sense: {type(error).__name__}"
+    return f"the API's response is malformed: {type(error).__name__}"
 
 
 def _refusal(status: int, reason: str) -> ApiError:
@@ -185,20 +185,20 @@ def _refusal(status: int, reason: str) -> ApiError:
         401: "the API does not accept the token (401)",
         403: "no permission to list and watch endpointslices (403): is there a Role?",
         404: "the API has no endpointslices (404)",
-        GONE: "the API has forgotten what was listed (410)",
+        GONE: "the API no longer has the listed version (410)",
     }
-    return ApiError(known.get(status, f"the API says {status} {reason}".rstrip()), status)
+    return ApiError(known.get(status, f"the API responds with {status} {reason}".rstrip()), status)
 
 
 def _address(api: str) -> tuple[bool, str, int]:
-    """Whether to use TLS, host and port. Raises ApiError where nobody has said it."""
+    """Whether to use TLS, host and port. Raises ApiError if they are unknown."""
     if not api:
         host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
         port = os.environ.get("KUBERNETES_SERVICE_PORT") or "443"
         if not host:
-            raise ApiError("KUBERNETES_SERVICE_HOST is not set: this is no pod")
-        bare = host.removeprefix("[").removesuffix("]")
-        api = f"https://[{bare}]:{port}" if ":" in bare else f"https://{bare}:{port}"
+            raise ApiError("KUBERNETES_SERVICE_HOST is not set: not in a pod")
+        host = host.strip("[]")
+        api = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
     parts = urlsplit(api)
     secure = parts.scheme == "https"
     return secure, parts.hostname or "", parts.port or (443 if secure else 80)

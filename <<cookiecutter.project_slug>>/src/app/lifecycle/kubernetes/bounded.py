@@ -1,8 +1,8 @@
-"""Connections whose answers have one time in all, however slowly they drip.
+"""Connections with a deadline for the whole exchange.
 
-A socket's own timeout is for each read: a peer that sends a byte now and then keeps a
-request alive for ever. Here each read gets what is left of the whole. Names are looked up in
-a thread, because ``getaddrinfo`` has no timeout; one that hangs is left behind.
+A socket's timeout applies to each read, so a peer that drips bytes could keep a request
+alive forever. Here each read gets the time left. Names are looked up in a thread, because
+``getaddrinfo`` has no timeout; a lookup that hangs is abandoned.
 """
 
 import io
@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 
 
 class Deadline:
-    """A date on the monotonic clock, ``seconds`` from now."""
+    """A point on the monotonic clock, ``seconds`` from now."""
 
     def __init__(self, seconds: float) -> None:
         self.at = time.monotonic() + seconds
 
     def left(self) -> float:
-        """Seconds until then. Raises TimeoutError where there are none."""
+        """Seconds left. Raises TimeoutError if there are none."""
         left = self.at - time.monotonic()
         if left <= 0:
             raise TimeoutError
@@ -28,14 +28,14 @@ class Deadline:
 
 
 class Address(NamedTuple):
-    """Where to connect to, as ``getaddrinfo`` says."""
+    """An address from ``getaddrinfo``."""
 
     family: int
     address: Any
 
 
 def resolve(host: str, port: int, deadline: Deadline) -> list[Address]:
-    """The addresses of ``host``. Raises OSError, TimeoutError among them."""
+    """The addresses of ``host``. Raises OSError, including TimeoutError."""
     found: list[Address] = []
     failed: list[OSError] = []
     done = threading.Event()
@@ -46,27 +46,24 @@ def resolve(host: str, port: int, deadline: Deadline) -> list[Address]:
                 found.append(Address(family, address))
         except OSError as error:
             failed.append(error)
-        except UnicodeError as error:  # a name that cannot be one
+        except UnicodeError as error:  # not a valid name
             failed.append(OSError(str(error)))
         finally:
             done.set()
 
     try:
         threading.Thread(target=look_up, name="name lookup", daemon=True).start()
-    except RuntimeError as error:  # the container has as many threads as it may have
+    except RuntimeError as error:  # the container has reached its limit of threads
         raise OSError(str(error)) from None
     if not done.wait(deadline.left()):
-        raise TimeoutError("no answer from the DNS")
+        raise TimeoutError("the DNS does not respond")
     if failed:
         raise failed[0]
     return found
 
 
 class BoundedSocket:
-    """A connection of which every byte has to arrive before ``deadline``; set another at any time.
-
-    It has what ``http.client`` wants of a socket.
-    """
+    """A socket for ``http.client`` on which every byte must arrive before ``deadline``."""
 
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self._sock = sock
@@ -84,7 +81,7 @@ class BoundedSocket:
                 sock.settimeout(deadline.left())
                 sock.connect(address)
                 if tls is not None:
-                    sock.settimeout(deadline.left())  # the handshake has it as a whole
+                    sock.settimeout(deadline.left())  # for the whole handshake
                     sock = tls.wrap_socket(sock, server_hostname=host)
                 return cls(sock, deadline)
             except TimeoutError:
@@ -100,7 +97,7 @@ class BoundedSocket:
         self._sock.sendall(data)
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        """What reads; the connection stays open until it too is closed."""
+        """A reader; the connection stays open until it is closed too."""
         return io.BufferedReader(_Reader(self, self._sock))
 
     def close(self) -> None:

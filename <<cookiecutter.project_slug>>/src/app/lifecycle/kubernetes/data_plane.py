@@ -1,19 +1,19 @@
-"""Who answers at the Service's own address?
+"""Which pods answer at the Service's address?
 
-The API says when an endpoint was withdrawn, not when a node's kube-proxy applied it. A pod can
-see that: as long as short connections to its Service are answered by itself, in its share, it
-is in rotation on this node. Other nodes may still be later.
+The API shows when an endpoint was withdrawn, not when a node's kube-proxy applied it. A pod can
+observe that: while it answers its share of short connections to its own Service, it is in
+rotation on this node. Other nodes may be later.
 
-That others answer is evidence only if this pod would have been seen. One of ``n`` pods is
-missed by ``k`` connections with (1 - 1/n) ** k, so 99.9 % take about 6.9 n of them: 200 for up to
-29 pods, 690 for 100, 3,450 for 500. More than 200 are not made, over 4 s. A rolling update drains
-a quarter of the pods at a time: of 100 pods, 25 with 50 connections a second make 1,250, and
-with as many as it takes 4,300; of 500 pods, 125 would make 108,000. Beyond 29 pods only this
-pod's own answers count, and the drain goes by its fallback where that is longer than slack.
+Answers of other pods are evidence only if this pod would have shown up. ``k`` connections miss
+one of ``n`` pods with probability (1 - 1/n) ** k, so 99.9 % takes about 6.9 n connections: 200 for
+29 pods, 690 for 100, 3,450 for 500. The limit is 200, over 4 s: a rolling update drains a quarter
+of the pods at a time, so of 100 pods, 25 make 1,250 connections a second at 50 each, and 4,300
+without the limit; of 500 pods, 125 would make 108,000. Beyond 29 pods only this pod's own
+answers count, and the drain uses its fallback if that is longer than slack.
 
-All of it holds where any connection may go to any pod. With session affinity, topology-aware
-routing or ``internalTrafficPolicy: Local`` a node sends to some of the pods only, which cannot
-be seen here: what is in rotation for other nodes may then never answer on this one.
+This assumes that any connection may reach any pod. With session affinity, topology-aware routing
+or ``internalTrafficPolicy: Local``, a node uses only some of the pods, and a pod in rotation on
+other nodes may never answer here.
 """
 
 import errno
@@ -27,23 +27,23 @@ from typing import ClassVar, NamedTuple, Protocol
 from app.lifecycle.kubernetes.bounded import Deadline, resolve
 from app.lifecycle.kubernetes.identity import POD_HEADER
 
-#: How sure to be that this pod would have answered if it still could have.
+#: The required probability that this pod would have answered if it were in rotation.
 SURE = 0.999
-#: Seconds over which the connections are spread, and the least and most between two of them.
+#: Seconds over which connections are spread, and the shortest and longest interval.
 SPREAD, SHORTEST, LONGEST = 1.2, 0.02, 0.1
-#: Most connections in a row that others answer, and most in all.
+#: Most consecutive answers of other pods, and most connections in all.
 MOST_IN_A_ROW, MOST = 200, 1000
-#: Seconds for one answer, and how many may be missing.
+#: Seconds for one answer, and how many may fail.
 PATIENCE, MISSING = 0.4, 3
-#: Bytes of an answer that are read: its head.
+#: Most bytes of an answer's head.
 HEAD = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What to ask. ``pods`` is between how many connections are spread, with this one."""
+    """What to ask. ``pods`` is the number of pods in rotation, including this one."""
 
-    #: Seconds within which a connection must have been answered, or it is given up.
+    #: Seconds in which the first connection is answered, or the question is given up.
     FIRST: ClassVar[float] = 2.0
 
     service: str
@@ -53,13 +53,13 @@ class Question:
     pods: int
 
     def tries(self) -> int:
-        """How many connections in a row others must answer."""
+        """How many consecutive connections other pods must answer."""
         if self.pods <= 1:
             return 1
         return min(MOST_IN_A_ROW, math.ceil(math.log(1 - SURE) / math.log(1 - 1 / self.pods)))
 
-    def sureness(self) -> float:
-        """How probable it is that this pod answers one of ``tries`` if it is in rotation."""
+    def confidence(self) -> float:
+        """The probability that this pod answers one of ``tries`` if it is in rotation."""
         return 1.0 if self.pods <= 1 else 1 - (1 - 1 / self.pods) ** self.tries()
 
     def interval(self) -> float:
@@ -68,36 +68,36 @@ class Question:
 
 
 class Change(Protocol):
-    """Tells the drain what was found out."""
+    """Reports to the drain."""
 
     def __call__(self, *, own_answer: float = ..., asking_until: float = ...) -> None: ...
 
 
 class Finding(NamedTuple):
-    """What came of it, and why the answers of others are no evidence; empty where they are."""
+    """The result, and why answers of other pods are no evidence; empty if they are."""
 
     sentence: str
     unsure: str = ""
 
 
-#: Where nothing more is known.
-UNKNOWN = "who answers is not known"
+#: The result without an answer.
+UNKNOWN = "which pods answer is unknown"
 
 
 def ask(question: Question, over: threading.Event, change: Change) -> Finding:
-    """Connect until others have answered often enough in a row; return what came of it.
+    """Connect until other pods have answered often enough in a row.
 
-    Each answer of this pod itself is told at once. Returns early when ``over`` is set, when
-    answers are missing, or when this pod goes on answering for ever.
+    Reports each answer of this pod at once. Returns early when ``over`` is set, when
+    answers are missing, or when this pod keeps answering.
     """
     where = f"Service {question.service}"
     if not question.pod:
-        return Finding(f"{where} is not asked who answers: POD_NAME is not set", UNKNOWN)
+        return Finding(f"{where}: cannot check which pods answer: POD_NAME is not set", UNKNOWN)
     try:
         family, address = resolve(question.host, question.port, Deadline(question.FIRST / 2))[0]
     except OSError as error:
         why = f"{question.host}: {error.strerror or error}"
-        return Finding(f"{where} is not asked who answers: {why}", UNKNOWN)
+        return Finding(f"{where}: cannot check which pods answer: {why}", UNKNOWN)
     tries, interval = question.tries(), question.interval()
     longest = tries * (interval + PATIENCE / 10) + MISSING * PATIENCE + 0.5
     others = own = missing = total = 0
@@ -116,36 +116,37 @@ def ask(question: Question, over: threading.Event, change: Change) -> Finding:
             missing += 1
             if missing > MISSING:
                 sentence = (
-                    f"{where} does not always answer this pod: it may not be reachable from itself "
-                    "(hairpin), a mesh or a policy may be in between; going by the API alone"
+                    f"{where} does not always answer this pod: hairpin traffic may not work, or a "
+                    "mesh or policy may interfere; using the API alone"
                 )
                 return Finding(sentence, UNKNOWN)
         over.wait(interval)
     if others < tries:
-        still = f"{where} still leads to this pod, which answered {own} of {total} connections"
+        still = f"{where} still routes to this pod, which answered {own} of {total} connections"
         return Finding(still, UNKNOWN)
     return _others_answer(question, own)
 
 
 def _others_answer(question: Question, own: int) -> Finding:
-    """A whole row of others, after ``own`` answers of this pod: how sure is it?"""
+    """The finding after enough consecutive answers of other pods."""
     said = (
-        f"Service {question.service} leads to other pods: {question.tries()} connections in a row"
+        f"Service {question.service} routes to other pods: {question.tries()} connections in a row"
     )
-    said += f", after {own} answers of this one" if own else ""
-    if question.sureness() >= SURE - 1e-9:
+    said += f", after {own} answers of this pod" if own else ""
+    if question.confidence() >= SURE - 1e-9:
         return Finding(said)
-    sure = f"sure to {math.floor(100 * question.sureness())} %"
+    confidence = f"{math.floor(100 * question.confidence())} % certain"
     return Finding(
-        f"{said}; with {question.pods} pods that is {sure}: not counted", f"who answers is {sure}"
+        f"{said}; with {question.pods} pods that is only {confidence}: not counted",
+        f"which pods answer is only {confidence}",
     )
 
 
 def who_answers(family: int, address: object, host: str) -> str | None:
-    """The pod's name; empty if it is not said, as where nobody listens; None without an answer.
+    """The name of the pod that answers; empty if unknown; None without an answer.
 
-    Refused means: not this pod, whose listener is open. An answer that drips is none: all of
-    it has to come within ``PATIENCE``.
+    A refused connection counts as another pod, because this pod still listens. The whole
+    answer must arrive within ``PATIENCE``.
     """
     request = f"GET /readyz HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"
     deadline = Deadline(PATIENCE)

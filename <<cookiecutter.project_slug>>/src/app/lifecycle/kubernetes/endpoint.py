@@ -1,7 +1,7 @@
-"""This pod's own place in the EndpointSlices of its Services, as the API tells it.
+"""This pod's endpoint in the EndpointSlices of its Services.
 
-A state machine: slices and changes of them go in, where the pod stands comes out. It
-knows nothing of how they get here. The rules are those of the API's types:
+A state machine: slices and changes go in, the state of the endpoint comes out. The rules
+are those of the API's types:
 https://github.com/kubernetes/api/blob/master/discovery/v1/types.go
 """
 
@@ -17,26 +17,25 @@ SERVICE_LABEL = "kubernetes.io/service-name"
 
 
 class Standing(enum.Enum):
-    """Where this pod stands."""
+    """The state of this pod's endpoint."""
 
     IN_ROTATION = "in rotation"
     WITHDRAWN = "withdrawn"
-    #: Some Service has never had it. Whether it is the wrong Service or the pod was taken out
-    #: long ago cannot be seen, so that proves nothing.
+    #: A Service has never had it: a wrong Service, or withdrawn long ago. No evidence.
     UNKNOWN = "unknown"
 
 
 class _Slice(NamedTuple):
     service: str
-    own: bool | None  # whether this pod's entry is in rotation; None where it has none
-    others: frozenset[str]  # in rotation, by name of pod or address
+    own: bool | None  # whether this pod is in rotation; None if it is not in the slice
+    others: frozenset[str]  # pods in rotation, by name or address
 
 
 class OwnEndpoint:
     """Follows ``identity`` through the slices of ``services``.
 
-    An endpoint is one of several: a Service has a slice for each kind of address and
-    for each hundred pods, and while the controller moves an endpoint it is in two.
+    A Service has a slice for each address family and each hundred pods, and while the
+    controller moves an endpoint, it is in two slices.
     """
 
     def __init__(self, identity: Identity, services: Collection[str]) -> None:
@@ -47,13 +46,13 @@ class OwnEndpoint:
         self._most: dict[str, int] = {}
 
     def replace(self, slices: Iterable[Json]) -> None:
-        """Take over a whole list; what is not in it is gone. An error changes nothing."""
+        """Replace all slices. An error changes nothing."""
         fresh = {_name(one): self._read(one) for one in slices}
         self._slices = {name: one for name, one in fresh.items() if one.service in self._services}
         self._note()
 
     def apply(self, kind: str, changed: Json) -> None:
-        """Take over an ADDED, MODIFIED or DELETED slice."""
+        """Apply an ADDED, MODIFIED or DELETED slice."""
         read = self._read(changed)
         if kind == "DELETED" or read.service not in self._services:
             self._slices.pop(_name(changed), None)
@@ -67,11 +66,11 @@ class OwnEndpoint:
         return Standing.UNKNOWN if self.unseen() else Standing.WITHDRAWN
 
     def unseen(self) -> list[str]:
-        """Services in which this pod has never been seen."""
+        """Services that never had this pod."""
         return [name for name in self._services if name not in self._seen]
 
     def pods(self, service: str) -> int:
-        """The most pods between which connections to ``service`` were spread; this one counts."""
+        """The most pods in rotation seen for ``service``, including this one."""
         return self._most.get(service, 0) + 1
 
     def _note(self) -> None:
@@ -96,25 +95,24 @@ class OwnEndpoint:
         return _Slice(service, own, frozenset(others))
 
     def _is_own(self, endpoint: Json) -> bool:
-        """By the pod it refers to; by address where it refers to none or our name is not known.
+        """Compare the pod; or the address, if the endpoint has no pod or our name is unknown.
 
-        Not by both: pods in the host's network share an address.
+        Never both, because pods in the host's network share an address.
         """
         identity, target = self._identity, endpoint.get("targetRef")
         if target is None or not identity.pod:
             return not set(identity.addresses).isdisjoint(endpoint["addresses"])
         if (target.get("kind"), target.get("name")) != ("Pod", identity.pod):
             return False
-        # A StatefulSet gives the name to the next pod.
+        # A StatefulSet reuses the name for the next pod.
         return not (identity.uid and target.get("uid")) or target["uid"] == identity.uid
 
 
 def _rotates(conditions: Json) -> bool:
     """Whether new connections are sent there.
 
-    What is not said counts as ready and as not terminating. An endpoint can be both: for a
-    Service that publishes addresses that are not ready. It stays so until the pod is gone,
-    so that there is nothing to wait for.
+    A missing condition counts as ready and not terminating. With publishNotReadyAddresses
+    an endpoint is both ready and terminating until the pod is gone: nothing to wait for.
     """
     return conditions.get("ready") is not False and conditions.get("terminating") is not True
 

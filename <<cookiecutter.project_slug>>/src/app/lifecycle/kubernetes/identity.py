@@ -1,25 +1,21 @@
-"""Which pod this is, and how it finds itself in the cluster.
-
-The chart hands it over by way of the downward API. Nothing of it is known outside of
-Kubernetes, and nothing of it is needed there.
-"""
+"""Which pod this is. The chart passes it by the downward API; elsewhere it is empty."""
 
 import os
 from dataclasses import dataclass
 from typing import NamedTuple
 
-#: Tells who has answered: /readyz on the main port bears it.
+#: Header of /readyz on the main port: the pod that answered.
 POD_HEADER = b"x-pod-name"
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What sets this pod apart; empty where it is not known."""
+    """The identity of this pod; empty where unknown."""
 
     pod: str = ""
     namespace: str = ""
     node: str = ""
-    #: Kubernetes copies it from the node's labels since 1.35; the chart may set it before.
+    #: Kubernetes copies it from the node's labels since 1.35.
     zone: str = ""
     uid: str = ""
     addresses: tuple[str, ...] = ()
@@ -38,7 +34,7 @@ class Identity:
         )
 
     def fields(self) -> dict[str, str]:
-        """What log lines and the report carry of it, as far as it is known."""
+        """The known fields for log lines and the report."""
         fields = {
             "pod": self.pod,
             "namespace": self.namespace,
@@ -49,16 +45,16 @@ class Identity:
 
 
 class ServiceName(NamedTuple):
-    """A Service that selects this pod; asked who answers at its address if it has a port."""
+    """A Service that selects this pod; with a port, its address is checked too."""
 
     name: str
-    #: Empty for the name that the cluster's DNS has for it.
+    #: Empty for its name in the cluster's DNS.
     host: str = ""
     port: int = 0
 
     @classmethod
     def parse(cls, text: str) -> "ServiceName":
-        """``web``, ``web:80`` or ``web=HOST:80``, with brackets around an IPv6 address."""
+        """Parse ``web``, ``web:80`` or ``web=HOST:80``, with brackets around an IPv6 address."""
         name, given, address = text.partition("=")
         host, _, port = address.rpartition(":")
         if not given:
@@ -68,7 +64,7 @@ class ServiceName(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Where to ask about this pod's endpoint; the settings say what each field means."""
+    """Where to watch this pod's endpoint; the settings describe each field."""
 
     services: tuple[ServiceName, ...] = ()
     api: str = ""

@@ -1,7 +1,7 @@
-"""Who may run singletons: at most one pod at a time, and this one only while it is sure.
+"""Which pod may run singletons: at most one at a time.
 
-How the pods agree is no matter of this file: a component tells it (``hold``,
-``lose``, ``announce``, ``explain``), the tasks ask it (``run``).
+The election is elsewhere: a component reports its state here (``hold``, ``lose``,
+``announce``, ``explain``), and tasks run singletons here (``run``).
 """
 
 import asyncio
@@ -19,33 +19,32 @@ log = structlog.get_logger(__name__)
 
 
 class Leadership:
-    """Whether this pod leads, until when, and the singletons that run meanwhile.
+    """Whether this pod leads, until when, and its running singletons.
 
-    Times are seconds on the monotonic clock. For the event loop that runs the
-    singletons, but for what says otherwise.
+    Times are seconds on the monotonic clock. For one event loop, unless stated otherwise.
     """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
-        #: Seconds that a round under way gets to finish when the service drains,
-        #: before it is cancelled and the leadership handed over.
+        #: Seconds that a running round gets to finish in a drain, before it is cancelled
+        #: and the leadership handed over.
         self.finish = 1.0
-        #: The pod that leads, as far as is known; empty for nobody.
+        #: The known leader; empty for none.
         self.leader = ""
-        #: The fencing number of this pod's latest leadership, greater than that of every
-        #: leader before: a store that refuses what comes with a smaller number than it has
-        #: seen is safe even from a pod that was stopped in the middle of a step. 0 for none yet.
+        #: The fencing number of this pod's latest leadership, greater than all before; 0 for
+        #: none. A store that rejects smaller numbers than it has seen is safe even from a pod
+        #: that was paused in the middle of a step.
         self.term = 0
         self._transitions = 0
-        #: How many changes of leader were seen.
+        #: Changes of leader that were seen.
         self.changes = 0
-        #: What keeps this pod from leading or from knowing who does; empty for nothing.
+        #: Why this pod cannot lead or does not know who does; empty if nothing is missing.
         self.missing = "the service has not started"
-        #: How many rounds were cut off, by name.
+        #: Rounds that were cut off, by name.
         self.cut: Counter[str] = Counter()
-        #: Set when this pod has started and may lead, and when it drains and may not any more.
+        #: Set once this pod may lead, and once it drains and may not.
         self.started = asyncio.Event()
         self.draining = asyncio.Event()
-        #: Set when this pod leads no more, and none of its singletons runs.
+        #: Set when the leadership is over and no singleton runs.
         self.over = asyncio.Event()
         self.end = -math.inf
         self._give_up = -math.inf
@@ -60,13 +59,13 @@ class Leadership:
     def leads(self) -> bool:
         """Whether this pod leads now; from any thread.
 
-        Singletons that do work in threads or tasks of their own ask this before
-        each write: only their own steps end with the leadership.
+        Singletons that work in threads or tasks of their own must check it before each
+        write: only their own steps end with the leadership.
         """
         return self._clock() < self._give_up
 
     def status(self) -> dict[str, object]:
-        """What ``/statusz`` shows; from any thread."""
+        """The content of ``/statusz``; from any thread."""
         left = max(0.0, self.end - self._clock()) if self.leads else 0.0
         return {
             "leads": self.leads,
@@ -80,11 +79,10 @@ class Leadership:
     # -- for the component that campaigns -----------------------------------------------
 
     def hold(self, give_up: float, end: float, term: int) -> bool:
-        """This pod leads until ``end``, unless it is told more before ``give_up``.
+        """This pod leads until ``end``, if it is not renewed before ``give_up``.
 
-        Rounds are cancelled at ``give_up``; no step of theirs is made after ``end``,
-        when another pod may lead. False where it is too late for that: the time is
-        over, or the service drains.
+        Rounds are cancelled at ``give_up``, and none of their steps runs after ``end``,
+        when another pod may lead. Returns False if the time is over or the service drains.
         """
         if self._clock() >= give_up:
             self.lose("the answer came too late")
@@ -96,7 +94,7 @@ class Leadership:
         return True
 
     def lose(self, reason: str, *, another_leads: bool = False) -> None:
-        """This pod leads no more: end all rounds, at once if ``another_leads`` already."""
+        """This pod no longer leads: end all rounds, at once if ``another_leads``."""
         if math.isinf(self._give_up):
             return
         now = self._clock()
@@ -106,13 +104,10 @@ class Leadership:
         rounds = [round_.name for round_ in self._rounds]
         log.warning("leadership lost", reason=reason, singletons=rounds)
         for round_ in self._rounds:
-            round_.tell(reason, until)
+            round_.end(reason, until)
 
     def announce(self, leader: str, transitions: int) -> None:
-        """``leader`` leads, as all pods see it; empty for nobody.
-
-        ``transitions`` is how often the leadership changed hands, by the Lease.
-        """
+        """``leader`` leads; empty for none. ``transitions`` is the Lease's count."""
         if self._complained:
             log.info("leader election works again")
         self.missing, self._complained = "", False
@@ -122,19 +117,19 @@ class Leadership:
             self.leader, self._transitions = leader, transitions
 
     def explain(self, missing: str) -> None:
-        """This pod cannot lead, or cannot know who does; the reason is logged once."""
+        """This pod cannot lead or does not know who does; log the reason once."""
         if missing != self.missing:
             log.warning(
-                "leader election does not work; this pod runs no singletons", missing=missing
+                "leader election failed; this pod runs no singletons", missing=missing
             )
         self.missing, self._complained = missing, True
 
     # -- for the tasks ------------------------------------------------------------------
 
     async def run(self, name: str, work: Callable[[], Awaitable[object]]) -> bool:
-        """Run a round of ``work`` if this pod leads; False if it was cut off.
+        """Run a round of ``work`` if this pod leads; return False if it was cut off.
 
-        Raises what the work raises.
+        Raises what ``work`` raises.
         """
         if not self.leads or self.draining.is_set():
             return True
@@ -148,7 +143,7 @@ class Leadership:
         try:
             await asyncio.wait({round_.task})
         except asyncio.CancelledError as error:
-            round_.tell(str(error), self._clock() + CLEAN_UP)
+            round_.end(str(error), self._clock() + CLEAN_UP)
             raise
         if not (round_.task.cancelled() and round_.reason):
             round_.task.result()
@@ -160,15 +155,15 @@ class Leadership:
         return False
 
     def look(self) -> None:
-        """End all rounds if it is time; asked before each of their steps."""
+        """End all rounds if the time is over; called before each of their steps."""
         if self._clock() >= self._give_up:
-            self.lose("it was not renewed in time")
+            self.lose("the lease was not renewed in time")
 
     # -- for the service ----------------------------------------------------------------
 
     def start(self, lifecycle: Lifecycle) -> None:
-        """This pod may lead from now on, until it drains."""
-        self.missing = "nobody has been asked yet"
+        """This pod may lead from now on until it drains."""
+        self.missing = "the API was not asked yet"
         self.started.set()
         self._hand_over = asyncio.create_task(self._wait_and_hand_over(lifecycle), name="hand over")
 
@@ -177,7 +172,7 @@ class Leadership:
         self.draining.set()
         await lifecycle.hurried.or_done([one.task for one in self._rounds], self.finish)
         for round_ in tuple(self._rounds):
-            round_.tell(f"the service stops: {lifecycle.reason}", self._clock() + CLEAN_UP)
+            round_.end(f"the service stops: {lifecycle.reason}", self._clock() + CLEAN_UP)
         if self._rounds:
             await asyncio.wait([one.task for one in self._rounds])
         self._give_up = self.end = -math.inf

@@ -1,9 +1,8 @@
-"""Finds out, while the service drains, whether connections are still sent to this pod.
+"""Watches, during a drain, whether connections are still sent to this pod.
 
-The API says when the endpoint was withdrawn, the Service's own address when this node
-has applied it. Both are asked in daemon threads: nothing here can hold up the stop, and
-whatever goes wrong only means that the drain goes by another rule. Imported when a drain
-begins: a healthy service pays nothing for it.
+The API shows when the endpoint was withdrawn; the Service's address shows when this
+node has applied that. Daemon threads ask both, so nothing here can delay the stop: after
+an error the drain uses its fallback. Imported when a drain begins.
 """
 
 import math
@@ -19,53 +18,52 @@ from app.lifecycle.kubernetes.data_plane import UNKNOWN, Finding, Question, ask
 from app.lifecycle.kubernetes.endpoint import OwnEndpoint, Standing
 from app.lifecycle.kubernetes.identity import Cluster, Identity, ServiceName
 
-#: Seconds before the API is asked again after it has failed: the first time and the longest;
-#: up to half of it more, so that the pods of a node do not all come at once.
+#: First and longest delay after a failed request, in seconds, plus up to half of it at random,
+#: so that the pods of a node do not all retry at once.
 FIRST_DELAY, LONGEST_DELAY = 0.1, 2.0
 
-#: Seconds after which a stream that ends has not failed.
+#: A stream that lasted this many seconds did not fail when it ends.
 SHORT = 1.0
 
-#: Seconds in which the API is heard of, or its failure: for the first list, and for a watch
-#: that is begun and hangs, a pause, and the list after that. The drain goes by them even if the
-#: thread that asks hangs itself.
-FIRST_WORD = PATIENCE + 0.5
-NEXT_WORD = 2.5 * PATIENCE + STREAM + 1.5 * FIRST_DELAY + 0.5
+#: Seconds in which the API responds or fails: the first list; then a watch that hangs, a delay
+#: and the next list. The drain relies on them even if the thread hangs.
+FIRST_RESPONSE = PATIENCE + 0.5
+NEXT_RESPONSE = 2.5 * PATIENCE + STREAM + 1.5 * FIRST_DELAY + 0.5
 
-#: Called in one of the threads with what is known now and, if that is worth telling, a sentence.
-Tell = Callable[[Rotation, str], None]
+#: Called in one of the threads with the current state and, if it is worth logging, a sentence.
+Report = Callable[[Rotation, str], None]
 
 
 class RotationWatch:
-    """Tells what it finds out until ``end``; ``fallback`` is what is said to count without it."""
+    """Reports the rotation until ``end``; ``fallback`` is only named in messages."""
 
     def __init__(
-        self, identity: Identity, cluster: Cluster, tell: Tell, *, fallback: float
+        self, identity: Identity, cluster: Cluster, report: Report, *, fallback: float
     ) -> None:
         self._identity = identity
         self._cluster = cluster
-        self._tell = tell
+        self._report = report
         self._fallback = fallback
         self._own = OwnEndpoint(identity, [service.name for service in cluster.services])
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._asking = False
         self._last_heard = -math.inf
-        # Until the first answer of the API, or the lack of one, nothing is known to be over.
-        self.rotation = Rotation(gone=math.inf, heard_by=time.monotonic() + FIRST_WORD)
+        # Until the API responds or fails, the endpoint counts as in rotation.
+        self.rotation = Rotation(gone=math.inf, heard_by=time.monotonic() + FIRST_RESPONSE)
 
     def start(self) -> None:
         try:
             threading.Thread(target=self._watch, name="endpoint", daemon=True).start()
-        except RuntimeError as error:  # the container has as many threads as it may have
+        except RuntimeError as error:  # the container has reached its limit of threads
             self._lost(str(error))
 
     def end(self) -> None:
-        """Tell nothing any more; the threads end when they next look."""
+        """Report nothing more; the threads end soon."""
         self._ended.set()
 
     def _watch(self) -> None:
-        """List and watch, again and again."""
+        """List and watch until the end."""
         failures = 0
         while not self._ended.is_set():
             began = time.monotonic()
@@ -76,20 +74,20 @@ class RotationWatch:
                     began = time.monotonic()
                     self._follow(api)
                     if time.monotonic() - began < SHORT:
-                        raise ApiError("the API ends the watch at once")
+                        raise ApiError("the API ends every watch at once")
                     failures = 0
-            except Exception as error:  # whatever an API may answer: the drain goes on
+            except Exception as error:  # whatever the API responds, the drain continues
                 if time.monotonic() - began >= SHORT:
                     failures = 0
                 failures += 1
-                # What it has forgotten can be listed anew at once, the first time.
+                # A version that the API no longer has is listed again at once, the first time.
                 forgotten = isinstance(error, ApiError) and error.status == GONE
                 if failures == 1 and forgotten:
                     continue
                 if api is None:
                     self._lost(explain(error))
                 elif not isinstance(error, TimeoutError):
-                    # Until it broke the stream was there, and nothing had happened.
+                    # Until it broke, the stream would have shown a change.
                     self._last_heard = time.monotonic()
                 self._ended.wait(_delay(failures))
             finally:
@@ -97,7 +95,7 @@ class RotationWatch:
                     api.close()
 
     def _follow(self, api: KubeApi) -> None:
-        """Take over changes until the API ends the stream, as it is asked to."""
+        """Apply changes until the API ends the stream, as requested."""
         for kind, changed in api.changes():
             if kind != "BOOKMARK":
                 self._own.apply(kind, changed)
@@ -107,7 +105,7 @@ class RotationWatch:
         self._heard()
 
     def _listed(self) -> KubeApi:
-        """Ask where the endpoint stands; return the API to watch it from there."""
+        """List the endpoint; return the API to continue with a watch."""
         if not (self._identity.pod or self._identity.addresses):
             raise ApiError("POD_NAME is not set")
         names = [service.name for service in self._cluster.services]
@@ -121,16 +119,16 @@ class RotationWatch:
         return api
 
     def _heard(self) -> None:
-        """Go by where the endpoint stands now."""
+        """Update the rotation from the state of the endpoint."""
         self._last_heard = time.monotonic()
         before = self.rotation.gone
         match self._own.standing():
             case Standing.IN_ROTATION:
-                until = self._last_heard + NEXT_WORD
-                said = "the endpoint is in rotation: waiting for it to go"
+                until = self._last_heard + NEXT_RESPONSE
+                sentence = "endpoint in rotation: waiting for it to be withdrawn"
                 if before != math.inf:
-                    self._change(said, gone=math.inf, last_seen=self._last_heard, heard_by=until)
-                elif until - self.rotation.heard_by > SHORT:  # not for each of many changes
+                    self._change(sentence, gone=math.inf, last_seen=self._last_heard, heard_by=until)
+                elif until - self.rotation.heard_by > SHORT:  # not for every single change
                     self._change("", last_seen=self._last_heard, heard_by=until)
             case Standing.UNKNOWN:
                 names = " and ".join(self._own.unseen())
@@ -146,27 +144,27 @@ class RotationWatch:
             begins = bool(services) and not self._asking
             self._asking = self._asking or begins
         if not begins:
-            self._change("the endpoint is withdrawn", gone=now)
+            self._change("endpoint withdrawn", gone=now)
             return
-        # Nothing is sure before the last Service has been asked.
+        # No evidence until every Service has been asked.
         until = now + Question.FIRST
-        self._change("the endpoint is withdrawn", gone=now, asking_until=until, unsure=UNKNOWN)
+        self._change("endpoint withdrawn", gone=now, asking_until=until, unsure=UNKNOWN)
         threading.Thread(
             target=self._ask, args=(services,), name="who answers", daemon=True
         ).start()
 
     def _lost(self, why: str) -> None:
-        """Nothing can be seen of the endpoint; that it was seen withdrawn stays true."""
+        """The endpoint cannot be watched; a withdrawal that was seen remains valid."""
         if self.rotation.gone == math.inf:
             self._change(
-                f"the endpoint cannot be watched: {why}; "
-                f"the fallback of {self._fallback:g} s takes its place",
+                f"endpoint cannot be watched: {why}; "
+                f"using the fallback of {self._fallback:g} s",
                 gone=None,
                 last_seen=self._last_heard,
             )
 
     def _ask(self, services: list[ServiceName]) -> None:
-        """See who answers at the addresses of ``services``, one after the other."""
+        """Check which pods answer at the addresses of ``services``, one after the other."""
         unsure = ""
         for service in services:
             question = Question(
@@ -178,8 +176,8 @@ class RotationWatch:
             )
             try:
                 found = ask(question, self._ended, lambda **parts: self._change("", **parts))
-            except Exception as error:  # as above
-                sentence = f"Service {service.name} cannot be asked who answers: {error!r}"
+            except Exception as error:
+                sentence = f"Service {service.name}: cannot check which pods answer: {error!r}"
                 found = Finding(sentence, UNKNOWN)
             unsure = unsure or found.unsure
             self._change(found.sentence)
@@ -191,10 +189,10 @@ class RotationWatch:
         with self._lock:
             self.rotation = replace(self.rotation, **parts)  # type: ignore[arg-type]
             if not self._ended.is_set():
-                self._tell(self.rotation, sentence)
+                self._report(self.rotation, sentence)
 
 
 def _delay(failures: int) -> float:
-    """Seconds to wait after ``failures`` failures in a row."""
+    """Seconds to wait after ``failures`` consecutive failures."""
     shortest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(failures - 1, 10))
     return shortest * (1 + random.random() / 2)

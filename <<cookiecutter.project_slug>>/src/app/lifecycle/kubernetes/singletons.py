@@ -1,4 +1,4 @@
-"""Work that must not run in two pods at once: held to its time, whatever it does."""
+"""Rounds of singleton work: none of their steps runs after the leadership ended."""
 
 import asyncio
 import contextlib
@@ -17,43 +17,43 @@ from app.observability.pipe import STDOUT
 
 log = structlog.get_logger(__name__)
 
-#: Seconds that a round gets to clean up where its time is over already.
+#: Seconds that a round gets to clean up if its time is already over.
 CLEAN_UP = 0.5
-#: Seconds for which a step must go on after its time before it counts as blocked.
+#: Seconds after its end in which a step does not yet count as blocked.
 GRACE = 0.05
-#: Seconds that the line which says so may take to be written.
+#: Seconds for writing the log line about it.
 LAST_LINE = 0.1
 
 Clock = Callable[[], float]
 
 
 class Term(Protocol):
-    """The time in which this pod leads; seconds on the monotonic clock."""
+    """The time in which this pod leads, on the monotonic clock."""
 
     @property
     def end(self) -> float:
-        """From when another pod may lead; -inf while this one does not."""
+        """When another pod may lead; -inf while this one does not."""
 
     def look(self) -> None:
-        """Tell all rounds to end if the clock says so."""
+        """End all rounds if the time is over."""
 
 
 class Round:
-    """One round of singleton work, every step of which asks the clock first.
+    """One round of singleton work that checks the clock before every step.
 
-    Cancelling a task is not enough: a process that was stopped, or whose event
-    loop was blocked, would do what was due in the meantime before it heard of the
-    cancellation. So the steps between two ``await`` are made here, by hand. What
-    the work starts itself (tasks, threads) is out of reach: see ``Leadership.leads``.
+    Cancelling a task is not enough: a process that was paused, or whose event loop was
+    blocked, would first run the steps that are due. So the steps between two ``await``
+    are driven here. Tasks and threads that the work starts must check
+    ``Leadership.leads`` themselves.
     """
 
     def __init__(
         self, name: str, work: Coroutine[Any, Any, object], term: Term, guard: "Guard", clock: Clock
     ) -> None:
         self.name = name
-        #: Why it was told to end; empty while it may go on.
+        #: Why it must end; empty while it may continue.
         self.reason = ""
-        #: Whether it did not end when told, and was left where it stood.
+        #: Whether it did not end in time and was abandoned.
         self.abandoned = False
         self._work = work
         self._term = term
@@ -68,17 +68,17 @@ class Round:
 
     @property
     def until(self) -> float:
-        """From when no step of it may be under way."""
+        """When none of its steps may run any more."""
         return self._until if self.reason else self._term.end
 
-    def tell(self, reason: str, until: float) -> None:
-        """Cancel it; no step is made after ``until``. Only the first call counts."""
+    def end(self, reason: str, until: float) -> None:
+        """Cancel it; no step runs after ``until``. Only the first call counts."""
         if self.reason:
             return
         self.reason, self._until = reason, until
         self._timer = asyncio.get_running_loop().call_later(until - self._clock(), self._abandon)
         self._guard.look_again()
-        if not self._looking:  # it is told between two of its steps, and not before one
+        if not self._looking:  # called between two of its steps
             self.task.cancel(reason)
 
     def _abandon(self) -> None:
@@ -102,11 +102,11 @@ class Round:
     def __await__(self) -> Generator[Any, None, None]:
         error: BaseException | None = None
         while True:
-            if self._is_told_now():
+            if self._must_end():
                 error = error or asyncio.CancelledError(self.reason)
             if self.abandoned or self._clock() >= self._until:
                 self.abandoned = True
-                with contextlib.suppress(RuntimeError):  # it ignores even this
+                with contextlib.suppress(RuntimeError):  # it does not respond
                     self._work.close()
                 raise asyncio.CancelledError(self.reason)
             try:
@@ -120,7 +120,7 @@ class Round:
             except BaseException as raised:
                 error = raised
 
-    def _is_told_now(self) -> bool:
+    def _must_end(self) -> bool:
         if self.reason:
             return False
         self._looking = True
@@ -130,11 +130,10 @@ class Round:
 
 
 class Guard:
-    """Ends the process when a step of a round goes on after its time.
+    """Ends the process when a step of a round runs beyond its time.
 
-    Such a step blocks the event loop, so that nothing in it could end the round,
-    and another pod is about to begin the same work. A daemon thread looks on; it
-    sleeps until the time of a round is over.
+    Such a step blocks the event loop, so nothing there can end the round, while another
+    pod is about to start the same work. A daemon thread sleeps until a round's end.
     """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
@@ -152,7 +151,7 @@ class Guard:
         self._changed.set()
 
     def look_again(self) -> None:
-        """A round has less time than before."""
+        """The end of a round has moved closer."""
         self._changed.set()
 
     def remove(self, round_: Round) -> None:
@@ -160,7 +159,7 @@ class Guard:
 
     @contextlib.contextmanager
     def step_of(self, round_: Round) -> Iterator[None]:
-        """The main thread makes a step of ``round_``."""
+        """The main thread runs a step of ``round_``."""
         self._step = Step(round_)
         try:
             yield
@@ -182,7 +181,7 @@ class Guard:
 
     def _end_the_process(self, name: str) -> None:
         log.error(
-            "a singleton blocks the event loop beyond its time; the process ends",
+            "singleton blocks the event loop beyond its time; ending the process",
             task=name,
             where=stacks([threading.main_thread()]).get("MainThread"),
         )
