@@ -70,18 +70,18 @@ class Shutdown(Group):
 
     floor_seconds: Seconds = Field(
         default=0.0,
-        description="Least time to keep serving after readiness fails, for routers that are "
-        "always late.",
+        description="Least time to keep serving after readiness fails, for routers that are always "
+        "late.",
     )
     fallback_seconds: Seconds = Field(
         default_factory=lambda: 5.0 if in_kubernetes() else 0.0,
-        description="Time to keep serving if the pod's endpoint cannot be watched. "
-        "5 in Kubernetes, else 0.",
+        description="Time to keep serving if the pod's endpoint cannot be watched. 5 in "
+        "Kubernetes, else 0.",
     )
     slack_seconds: Seconds = Field(
         default=2.0,
-        description="Time to keep serving after the pod's endpoint was withdrawn and the pod "
-        "last reached itself at its Service's address, for nodes that apply that later.",
+        description="Time to keep serving after the pod's endpoint was withdrawn and the pod last "
+        "reached itself at its Service's address, for nodes that apply that later.",
     )
     quiet_seconds: Seconds = Field(
         default=1.0,
@@ -93,8 +93,8 @@ class Shutdown(Group):
     )
     stream_spread_seconds: Seconds = Field(
         default=3.0,
-        description="Time over which SSE and WebSocket clients are told to reconnect, so that "
-        "they do not all reconnect at once.",
+        description="Time over which SSE and WebSocket clients are told to reconnect, so that they "
+        "do not all reconnect at once.",
     )
     stop_seconds: Seconds = Field(
         default=5.0,
@@ -105,9 +105,9 @@ class Shutdown(Group):
         ge=1,
         le=3600,
         allow_inf_nan=False,
-        description="Time from the request to stop to SIGKILL (terminationGracePeriodSeconds). "
-        "The watchdog ends the process one second earlier. Must exceed limit, stream spread, "
-        "2 s for the last goodbye, stop and that second.",
+        description="Time from the request to stop to SIGKILL (terminationGracePeriodSeconds). The "
+        "watchdog ends the process one second earlier. Must exceed limit, stream spread, 2 s for "
+        "the last goodbye, stop and that second.",
     )
 
     @model_validator(mode="after")
@@ -129,14 +129,14 @@ class Kubernetes(Group):
         str, _matches(rf"{_SERVICE}( *, *{_SERVICE})*", "web:80 or web,web-internal")
     ] = Field(
         default="",
-        description="Services that select this pod, comma-separated; their EndpointSlices are watched. "
-        "With a port (web:80), the pod also checks which pods answer at NAME.NAMESPACE.svc, or at "
-        "a given address (web=10.0.0.7:80). Empty: not watched.",
+        description="Services that select this pod, comma-separated; their EndpointSlices are "
+        "watched. With a port (web:80), the pod also checks which pods answer at "
+        "NAME.NAMESPACE.svc, or at a given address (web=10.0.0.7:80). Empty: not watched.",
     )
     api: Annotated[str, _matches(r"https?://\S+", "https://10.96.0.1:443")] = Field(
         default="",
-        description="Address of the API server; empty: the one that Kubernetes gives the pod. No token "
-        "is sent over http, as to `kubectl proxy`.",
+        description="Address of the API server; empty: the one that Kubernetes gives the pod. No "
+        "token is sent over http, as to `kubectl proxy`.",
     )
     credentials: str = Field(
         default="/var/run/secrets/kubernetes.io/serviceaccount",
@@ -158,13 +158,13 @@ class Proxy(Group):
         str, _matches(rf"{_FORWARDED}( *, *{_FORWARDED})*", "for,proto,host,prefix or some of them")
     ] = Field(
         default="for,proto",
-        description="Which of X-Forwarded-For, -Proto, -Host and -Prefix are read. Only list headers "
-        "that the proxies set, never one that they pass on from the client.",
+        description="Which of X-Forwarded-For, -Proto, -Host and -Prefix are read. Only list "
+        "headers that the proxies set, never one that they pass on from the client.",
     )
     root_path: Annotated[str, _matches(r"(/[-a-zA-Z0-9._~]+)+", "/api")] = Field(
         default="",
-        description="Path under which clients reach the service, such as /api, whether or not the proxy "
-        "strips it. It is part of redirects, absolute URLs and /docs. X-Forwarded-Prefix "
+        description="Path under which clients reach the service, such as /api, whether or not the "
+        "proxy strips it. It is part of redirects, absolute URLs and /docs. X-Forwarded-Prefix "
         "overrides it.",
     )
 
@@ -229,8 +229,8 @@ class LeaderElection(Group):
     )
     finish_seconds: Seconds = Field(
         default=1.0,
-        description="Time that a running singleton gets to finish at a stop before it is "
-        "cancelled and the lease released.",
+        description="Time that a running singleton gets to finish at a stop before it is cancelled "
+        "and the lease released.",
     )
 
     @model_validator(mode="after")
@@ -278,8 +278,8 @@ class Settings(BaseSettings):
         default=75,
         ge=1,
         le=7200,
-        description="Idle time after which a connection is closed. Must be longer than that of "
-        "the proxy in front: usually 60, for Envoy 3600.",
+        description="Idle time after which a connection is closed. Must be longer than that of the "
+        "proxy in front: usually 60, for Envoy 3600.",
     )
     shutdown: Shutdown = Field(default_factory=Shutdown)
     kubernetes: Kubernetes = Kubernetes()

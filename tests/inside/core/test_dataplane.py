@@ -158,7 +158,7 @@ def test_more_pods_than_can_be_told_apart_are_not_counted(
     ("pods", "percent"), [(1, 100), (3, 99.9), (29, 99.9), (100, 86), (500, 32)]
 )
 def test_how_sure_a_row_of_others_is(pods: int, percent: float) -> None:
-    sure = 100 * Question("web", HOST, 80, "web-1", pods).sureness()
+    sure = 100 * Question("web", HOST, 80, "web-1", pods).confidence()
     assert percent <= sure < percent + 1
 
 

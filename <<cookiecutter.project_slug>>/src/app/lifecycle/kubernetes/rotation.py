@@ -125,9 +125,9 @@ class RotationWatch:
         match self._own.standing():
             case Standing.IN_ROTATION:
                 until = self._last_heard + NEXT_RESPONSE
-                sentence = "endpoint in rotation: waiting for it to be withdrawn"
+                text = "endpoint in rotation: waiting for it to be withdrawn"
                 if before != math.inf:
-                    self._change(sentence, gone=math.inf, last_seen=self._last_heard, heard_by=until)
+                    self._change(text, gone=math.inf, last_seen=self._last_heard, heard_by=until)
                 elif until - self.rotation.heard_by > SHORT:  # not for every single change
                     self._change("", last_seen=self._last_heard, heard_by=until)
             case Standing.UNKNOWN:
@@ -157,8 +157,7 @@ class RotationWatch:
         """The endpoint cannot be watched; a withdrawal that was seen remains valid."""
         if self.rotation.gone == math.inf:
             self._change(
-                f"endpoint cannot be watched: {why}; "
-                f"using the fallback of {self._fallback:g} s",
+                f"endpoint cannot be watched: {why}; using the fallback of {self._fallback:g} s",
                 gone=None,
                 last_seen=self._last_heard,
             )
