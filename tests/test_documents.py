@@ -86,7 +86,9 @@ def test_options_and_scenarios_of_the_drill_exist(project: Path, answers: Answer
 
 
 def test_settings_exist(project: Path) -> None:
-    known = set(re.findall(r"^\| `(APP_\w+)`", read(project, "docs/reference.md"), re.MULTILINE))
+    schema: dict[str, Any] = json.loads(read(project, "chart/values.schema.json"))
+    set_by_chart = re.findall(r"name: (APP_\w+)", read(project, "chart/templates/deployment.yaml"))
+    known = {*schema["properties"]["config"]["properties"], *set_by_chart}
     assert len(known) > 20
     for path, text in documents(project).items():
         named = set(re.findall(r"\bAPP_[A-Z_]+\b(?!…)", text)) - {"APP_"}

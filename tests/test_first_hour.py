@@ -132,4 +132,4 @@ def test_everything_passes_after_the_first_hour(answers: Answers, tmp_path: Path
     if "drill" not in answers:
         make("drill", project)
     assert "APP_ORDERS__MOST" in (project / "chart/values.schema.json").read_text(encoding="utf-8")
-    assert "| `team` |" in (project / "chart/README.md").read_text(encoding="utf-8")
+    assert 'team: "payments"' in (project / "chart/files/defaults.yaml").read_text(encoding="utf-8")

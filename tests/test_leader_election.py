@@ -42,7 +42,6 @@ def test_chart_values(bake: Bake, answer: str) -> None:
     assert ("leaderElection" in values) is there
     assert ("leaderElection" in schema["properties"]) is there
     assert ("leaderElection.leaseSeconds: " in read(project, "chart/files/defaults.yaml")) is there
-    assert ("`leaderElection.leaseSeconds`" in read(project, "chart/README.md")) is there
     assert ("APP_LEADER_ELECTION__LEASE" in read(project, "chart/templates/deployment.yaml")) is there
 
 

@@ -6,7 +6,6 @@
   for a number in a text.
 - Every value may be null in the schema: an empty key of a values file is null.
 - ``chart/files/defaults.yaml`` has the defaults of values that are missing or null.
-- The tables of ``chart/README.md`` and ``docs/reference.md``.
 """
 
 import json
@@ -16,14 +15,11 @@ from typing import Any
 
 import yaml
 
-from app import settings_table
 from app.environment import variables
 from app.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[1]
 CHART = PROJECT / "chart"
-#: Of a line of the schema; whatever fits into one has one.
-WIDTH = 320
 
 #: Null leaves these out: of all that have a default, they alone stay null.
 LEFT_OUT_BY_NULL = ("autoscaling.cpuPercent", "runAsUser", "spread.zones", "spread.nodes")
@@ -136,21 +132,25 @@ def config_rules() -> list[tuple[str, Json]]:
 
 
 def as_text(part: Json, indent: int = 0) -> str:
-    """JSON with a line for whatever fits into one."""
-    line = json.dumps(part, ensure_ascii=False)
-    if not isinstance(part, dict) or len(line) + indent <= WIDTH or not part:
-        return line
+    """JSON with a line for each value of the chart; only groups of values have more."""
+    if not isinstance(part, dict) or "properties" not in part:
+        return json.dumps(part, ensure_ascii=False)
     pad = " " * (indent + 2)
-    rows = [f"{pad}{json.dumps(key)}: {as_text(value, indent + 2)}" for key, value in part.items()]
+    values = [
+        f'{pad}  "{name}": {as_text(rule, indent + 4)}' for name, rule in part["properties"].items()
+    ]
+    rows = [
+        f"{pad}{json.dumps(key)}: {as_text(value)}"
+        for key, value in part.items()
+        if key != "properties"
+    ]
+    rows.append(f'{pad}"properties": {{\n' + ",\n".join(values) + f"\n{pad}}}")
     return "{\n" + ",\n".join(rows) + "\n" + " " * indent + "}"
 
 
 def schema_text() -> str:
-    """The file: definitions have a line each, however long."""
-    whole = schema()
-    named = whole.pop("definitions")
-    rows = [f"    {json.dumps(name)}: {json.dumps(rule)}" for name, rule in named.items()]
-    return as_text(whole)[:-2] + ',\n  "definitions": {\n' + ",\n".join(rows) + "\n  }\n}\n"
+    """The file; the definitions, which nobody edits, are one line."""
+    return as_text(schema()) + "\n"
 
 
 def rows(rule: Json, values: Json, prefix: str = "") -> list[tuple[str, Json, str]]:
@@ -191,46 +191,12 @@ def defaults_text() -> str:
     return "\n".join(lines) + "\n"
 
 
-def table() -> str:
-    """The table of values for the README."""
-    lines = ["| Value | Default | What it is |", "| --- | --- | --- |"]
-    for path, default, description in rows(schema(), values()):
-        shown = f"`{json.dumps(default)}`"
-        if not isinstance(default, str) and len(shown) > 60:
-            shown = "see values.yaml"
-        lines.append(f"| `{path}` | {shown} | {description} |")
-    return "\n".join(lines)
-
-
-def settings() -> str:
-    """The table of settings: a row for each variable."""
-    lines = ["| Variable | Default | Allowed | What it is |", "| --- | --- | --- | --- |"]
-    for name, info in variables():
-        # A default that depends on where the process runs is in the description.
-        default = "" if info.default_factory else info.default
-        shown = str(default).lower() if isinstance(default, bool) else str(default)
-        by_type = "true or false" if isinstance(default, bool) else "text"
-        allowed = "; ".join(settings_table.rule(info)) or by_type
-        default = f" `{shown}` " if shown else " "
-        lines.append(f"| `{name}` |{default}| {allowed} | {info.description} |")
-    return "\n".join(lines)
-
-
-def with_table(path: Path, mark: str, table: str) -> str:
-    """The text of ``path`` with ``table`` between its marks."""
-    between = re.compile(rf"(?<=<!-- {mark} -->\n).*(?=\n<!-- end of {mark} -->)", re.DOTALL)
-    return between.sub(lambda _: table, path.read_text("utf-8"))
-
-
 def files() -> dict[Path, str]:
     """Every generated file as it should be."""
-    readme, reference = CHART / "README.md", PROJECT / "docs" / "reference.md"
     return {
         CHART / "values.schema.json": schema_text(),
         CHART / "files/defaults.yaml": defaults_text(),
         CHART / "files/limits.yaml": limits_text(),
-        readme: with_table(readme, "values", table()),
-        reference: with_table(reference, "settings", settings()),
     }
 
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from app.environment import load, variables
-from app.settings_table import render
+from app.environment import load, render, variables
 
 
 def test_the_defaults_are_sound(bare_environment: pytest.MonkeyPatch) -> None:

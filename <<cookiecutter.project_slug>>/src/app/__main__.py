@@ -31,9 +31,9 @@ def main() -> int:
         case ["whoami"]:
             return _whoami()
         case ["settings"]:
-            from app import settings_table
+            from app.environment import render
 
-            print(settings_table.render())
+            print(render())
         case ["version"]:
             from importlib.metadata import version
 

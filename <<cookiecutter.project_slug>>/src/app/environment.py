@@ -1,9 +1,10 @@
-"""Reads the settings from the environment and reports wrong ones."""
+"""Reads the settings from the environment and reports wrong ones; lists them all."""
 
 import difflib
 import os
+import textwrap
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -58,3 +59,35 @@ def _sentence(detail: dict[str, Any]) -> str:
         prefix = f"{name}__" if detail["loc"] else PREFIX
         return f"{prefix}{detail['ctx']['error']}"
     return f"{name}={detail['input']!r}: {detail['msg']}"
+
+
+def render() -> str:
+    """List all variables with default, range, unit and description."""
+    return "\n".join(_entry(name, info) for name, info in variables())
+
+
+def _entry(name: str, info: FieldInfo) -> str:
+    default = info.get_default(call_default_factory=True)
+    shown = str(default).lower() if isinstance(default, bool) else str(default)
+    facts = [f"default {shown}", *_rule(info)]
+    if name.endswith("_SECONDS"):
+        facts.append("seconds")
+    meaning = textwrap.fill(
+        info.description or "", 92, initial_indent="    ", subsequent_indent="    "
+    )
+    return f"{name}  ({', '.join(facts)})\n{meaning}"
+
+
+def _rule(info: FieldInfo) -> list[str]:
+    """The rule for its value; empty if the type says it all."""
+    if get_origin(info.annotation) is Literal:
+        return ["one of " + ", ".join(get_args(info.annotation))]
+    low = high = ""
+    for rule in info.metadata:
+        if (least := getattr(rule, "ge", None)) is not None:
+            low = f"from {least}"
+        elif (above := getattr(rule, "gt", None)) is not None:
+            low = f"above {above}"
+        if (most := getattr(rule, "le", None)) is not None:
+            high = f"to {most}"
+    return [f"{low} {high}"] if low else []

@@ -13,7 +13,6 @@ from app.lifecycle.http.exchange import CLIENT_GONE
 from app.lifecycle.report import Report
 from app.observability.access import LONGEST_AGENT
 from app.observability.pipe import AT_EXIT, LIMIT
-from dev.generate import settings
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGE = PROJECT / "docs" / "reference.md"
@@ -114,18 +113,13 @@ def page() -> str:
     """The whole page."""
     return f"""# Reference
 
-Settings, exit codes, metrics and log lines. The values of the chart have
-[their own table](../chart/README.md#values).
+Exit codes, metrics and log lines. [values.yaml](../chart/values.yaml) lists the values of the chart.
 
 ## Settings
 
-Environment variables, read once at start-up. A wrong or unknown one ends the service with exit code
-{Exit.USAGE.value} and a line for each. In the chart they go under `config:`, except for the times of a stop,
-which go under `shutdown:`. `make generate` writes this table; `python -m app settings` prints it.
-
-<!-- settings -->
-{settings()}
-<!-- end of settings -->
+`python -m app settings` lists all settings with default, range and description. They are environment variables, read
+once at start-up. A wrong or unknown one ends the service with exit code {Exit.USAGE.value} and a line for each. In the chart they
+go under `config:`, except for the times of a stop, which go under `shutdown:`.
 
 ## Exit codes of `serve`
 

@@ -2,9 +2,8 @@
 
 import pytest
 
-from app.environment import SettingsError, load, variables
+from app.environment import SettingsError, load, render, variables
 from app.settings import PREFIX, Settings
-from app.settings_table import render
 from app.wiring import cluster
 
 REFUSED = {
