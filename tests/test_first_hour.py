@@ -105,8 +105,8 @@ def live_the_first_hour(project: Path) -> None:
     edit(
         project / "chart/values.schema.json",
         (
-            '  "properties": {\n',
-            '  "properties": {\n    "team": {"description": "The team that owns the service", "type": "string"},\n',
+            '"properties": {\n',
+            '"properties": {\n  "team": {"description": "The team that owns the service", "type": "string"},\n',
         ),
     )
     edit(

@@ -131,26 +131,21 @@ def config_rules() -> list[tuple[str, Json]]:
     return rules
 
 
-def as_text(part: Json, indent: int = 0) -> str:
-    """JSON with a line for each value of the chart; only groups of values have more."""
-    if not isinstance(part, dict) or "properties" not in part:
+def as_text(part: Json, indent: str = "") -> str:
+    """JSON with a line for each value of the chart, below the line of its group."""
+    if "properties" not in part:
         return json.dumps(part, ensure_ascii=False)
-    pad = " " * (indent + 2)
-    values = [
-        f'{pad}  "{name}": {as_text(rule, indent + 4)}' for name, rule in part["properties"].items()
-    ]
-    rows = [
-        f"{pad}{json.dumps(key)}: {as_text(value)}"
-        for key, value in part.items()
-        if key != "properties"
-    ]
-    rows.append(f'{pad}"properties": {{\n' + ",\n".join(values) + f"\n{pad}}}")
-    return "{\n" + ",\n".join(rows) + "\n" + " " * indent + "}"
+    head = [f"{json.dumps(key)}: {json.dumps(part[key])}" for key in part if key != "properties"]
+    inner = f"{indent}  "
+    values = [f'{inner}"{name}": {as_text(v, inner)}' for name, v in part["properties"].items()]
+    return "{" + ", ".join([*head, '"properties": {\n']) + ",\n".join(values) + f"\n{indent}}}}}"
 
 
 def schema_text() -> str:
-    """The file; the definitions, which nobody edits, are one line."""
-    return as_text(schema()) + "\n"
+    """The file; nobody edits the definitions, which are one line."""
+    whole = schema()
+    definitions = json.dumps(whole.pop("definitions"))
+    return as_text(whole).removesuffix("}") + f',\n"definitions": {definitions}}}\n'
 
 
 def rows(rule: Json, values: Json, prefix: str = "") -> list[tuple[str, Json, str]]:
