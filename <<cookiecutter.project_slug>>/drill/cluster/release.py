@@ -48,12 +48,12 @@ class Target:
 
 def rendered(plan: Plan, name: str, namespace: str) -> Target:
     """Render the plan's chart. Raises DrillError."""
-    values = plan.values.setting(replicas=plan.replicas)
-    release = Release.render(values, name, namespace)
+    release = Release.render(plan.values.setting(replicas=plan.replicas), name, namespace)
     deployment = release.deployment()
     apply_plan(plan, deployment)
-    tests = [o for o in release.objects if o not in release.all(o["kind"])]
-    objects = tuple(o for o in release.objects if o not in tests and o["kind"] not in AUTOSCALERS)
+    objects = tuple(
+        o for o in release.objects if o in release.all(o["kind"]) and o["kind"] not in AUTOSCALERS
+    )
     return Target(deployment, service_for(release.all("Service"), deployment), objects)
 
 
@@ -83,17 +83,14 @@ def apply_plan(plan: Plan, deployment: Manifest) -> None:
         patch(deployment)
     container = deployment["spec"]["template"]["spec"]["containers"][0]
     kept = [v for v in container.get("env") or () if v["name"] not in plan.environment]
-    container["env"] = kept + [
-        {"name": name, "value": value} for name, value in plan.environment.items()
-    ]
+    container["env"] = kept + [{"name": n, "value": v} for n, v in plan.environment.items()]
 
 
 def service_for(services: Sequence[Manifest], deployment: Manifest) -> Manifest:
     """Return the Service that selects the Deployment's pods. Raises DrillError."""
     labels = deployment["spec"]["template"]["metadata"]["labels"].items()
     for service in services:
-        spec = service["spec"]
-        selector = spec.get("selector") or {}
+        selector = (spec := service["spec"]).get("selector") or {}
         if selector and selector.items() <= labels and spec.get("clusterIP") != "None":
             return service
     raise DrillError(
@@ -108,8 +105,7 @@ def cluster_ip(service: Manifest) -> str:
     for found in spec.get("clusterIPs") or [spec.get("clusterIP") or ""]:
         if "." in found:
             return str(found)
-    name = service["metadata"]["name"]
-    raise DrillError(f"Service {name} has no IPv4 address: the load supports no other.")
+    raise DrillError(f"Service {service['metadata']['name']} has no IPv4 address for the load.")
 
 
 #: Maximum of writes that conflict with another, or whose answer is lost.
@@ -240,8 +236,7 @@ class Scene:
     """One release under drill, with everything that acts on it."""
 
     api: Api
-    #: The name prefix of the objects that the drill creates.
-    name: str
+    name: str  # prefix of the objects that the drill creates
     namespace: str
     timeline: ClusterTimeline
     tracker: Tracker
@@ -251,7 +246,6 @@ class Scene:
     rollout: Rollout
 
     def path(self, kind: str, name: str) -> str:
-        """Return the path of an object of the core API."""
         return f"/api/v1/namespaces/{self.namespace}/{kind}/{name}"
 
     @property
@@ -269,11 +263,9 @@ async def install(scene: Scene) -> None:
     await scene.resources.namespace(scene.name)
     await track(scene)
     present = scene.tracker.pods.present
-    scene.undo.add(
-        "waiting for the pods",
-        scene.resources.kubectl(f"get pods --selector {scene.target.selector}"),
-        lambda: scene.until(lambda: not present, "pods still existed"),
-    )
+    look = scene.resources.kubectl(f"get pods --selector {scene.target.selector}")
+    gone = lambda: scene.until(lambda: not present, "pods still existed")  # noqa: E731
+    scene.undo.add("waiting for the pods", look, gone)
     for each in scene.target.objects:
         await scene.resources.apply(each, scene.name)
     await scene.rollout.installed()
@@ -303,10 +295,6 @@ async def adopt(scene: Scene, plan: Plan) -> Scene:
 
 
 async def track(scene: Scene) -> None:
-    workload = scene.target.workload
-    await scene.tracker.start(
-        workload.name,
-        workload.template.container["name"],
-        scene.target.selector,
-        scene.target.service["metadata"]["name"],
-    )
+    workload, service = scene.target.workload, scene.target.service["metadata"]["name"]
+    container = workload.template.container["name"]
+    await scene.tracker.start(workload.name, container, scene.target.selector, service)

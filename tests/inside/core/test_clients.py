@@ -73,7 +73,7 @@ def test_an_answer_that_is_not_read_by_the_limit_is_named(serve: Start) -> None:
         service.signal()
         assert service.ended(SOON) == 1
     assert service.report["exit_code"] == 1
-    assert [what for what in service.report["cut"] if "not sent" in what]
+    assert [what for what in service.report["cut"] if "not fully sent" in what]
 
 
 def test_an_event_stream_that_never_listens_ends_well(serve: Start) -> None:

@@ -65,7 +65,7 @@ def asked(
 def test_others_answer(others: list[int]) -> None:
     with service_address(*others) as address:
         sentence, own, until = asked(address.port)
-    assert sentence == "Service web leads to other pods: 18 connections in a row"
+    assert sentence == "Service web routes to other pods: 18 connections in a row"
     assert (address.connections, own) == (18, [])
     assert len(until) == 1
 
@@ -82,7 +82,7 @@ def test_this_pod_answers_for_a_while(others: list[int]) -> None:
         began = time.monotonic()
         sentence, own, until = asked(address.port)
         after = address.connections - connections[0]
-    assert sentence.startswith("Service web leads to other pods: 18 connections in a row, after ")
+    assert sentence.startswith("Service web routes to other pods: 18 connections in a row, after ")
     assert own
     assert max(own) - began < 6
     assert 18 - 2 <= after <= 18, "a whole row after its last answer"
@@ -90,7 +90,7 @@ def test_this_pod_answers_for_a_while(others: list[int]) -> None:
 
 
 def test_a_pod_alone_is_told_from_itself_at_the_first_answer() -> None:
-    assert asked(free_port(), pods=1)[0].startswith("Service web leads to other pods: 1 ")
+    assert asked(free_port(), pods=1)[0].startswith("Service web routes to other pods: 1 ")
 
 
 def test_nobody_listens_means_not_this_pod() -> None:
@@ -100,7 +100,7 @@ def test_nobody_listens_means_not_this_pod() -> None:
 def test_an_answer_without_a_name_is_anothers(others: list[int]) -> None:
     with another_pod("") as proxy:
         assert who_answers(socket.AF_INET, (HOST, proxy), "web") == ""
-        assert asked(proxy, pods=2)[0] == "Service web leads to other pods: 10 connections in a row"
+        assert asked(proxy, pods=2)[0] == "Service web routes to other pods: 10 connections in a row"
 
 
 def test_an_answer_that_drips_is_none() -> None:
@@ -113,7 +113,7 @@ def test_an_answer_that_drips_is_none() -> None:
 def test_a_name_lookup_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(30) and [])
-    assert asked(1)[0] == f"Service web is not asked who answers: {HOST}: no answer from the DNS"
+    assert asked(1)[0] == f"Service web: cannot check which pods answer: {HOST}: the DNS does not respond"
     over.set()
 
 
@@ -151,7 +151,7 @@ def test_more_pods_than_can_be_told_apart_are_not_counted(
         question = Question("web", HOST, address.port, "web-1", 100)
         found = ask(question, threading.Event(), lambda **_: None)
     assert found.sentence.endswith("; with 100 pods that is sure to 86 %: not counted")
-    assert found.unsure == "who answers is sure to 86 %"
+    assert found.unsure == "which pods answer is only 86 % certain"
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_a_node_that_is_late_is_waited_for(serve: Start, api: KubeApi, others: l
     with pod_behind(serve, api, *others) as (service, address):
         withdraw(api)
         service.signal()
-        service.logged("stop", step="the endpoint is withdrawn")
+        service.logged("stop", step="endpoint withdrawn")
         time.sleep(2.5)  # longer than slack and all connections in a row
         assert service.process.poll() is None
         address.pods = tuple(others)
@@ -225,7 +225,7 @@ def test_a_node_that_is_late_is_waited_for(serve: Start, api: KubeApi, others: l
         "who answers at the Service",
     )
     assert service.report["requests_served"] == 0, "its own questions are no traffic"
-    (said,) = steps(service, "Service web leads to other pods: 18 connections in a row, after")
+    (said,) = steps(service, "Service web routes to other pods: 18 connections in a row, after")
     assert said.endswith(" answers of this one")
 
 
@@ -237,7 +237,7 @@ def test_a_node_that_is_quick_costs_nothing(serve: Start, api: KubeApi, others: 
         assert service.ended() == 0
     assert 2 <= service.report["seconds"]["draining"] < 2 + LATE, "no longer than slack"
     assert service.report["decided_by"] == "endpoint gone + slack"
-    assert steps(service, "Service web leads to other pods: 18 connections in a row")
+    assert steps(service, "Service web routes to other pods: 18 connections in a row")
 
 
 def test_where_the_question_is_not_sure_the_fallback_counts(
@@ -256,7 +256,7 @@ def test_where_the_question_is_not_sure_the_fallback_counts(
         assert service.ended() == 0
         assert time.monotonic() - withdrawn >= 5.5
     assert service.report["decided_by"] == (
-        "endpoint gone + fallback (who answers is sure to 86 %)"
+        "endpoint gone + fallback (which pods answer is only 86 % certain)"
     )
 
 
@@ -282,7 +282,7 @@ def test_a_pod_that_answers_itself_for_ever_stops_at_the_limit(serve: Start, api
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"APP_KUBERNETES__SERVICES": "web:80"}, "Service web is not asked who answers: web.prod"),
+        ({"APP_KUBERNETES__SERVICES": "web:80"}, "Service web: cannot check which pods answer: web.prod"),
         ({"APP_KUBERNETES__SERVICES": "web"}, ""),
         ({"APP_PROBES__MAIN_PORT": "false"}, ""),
     ],

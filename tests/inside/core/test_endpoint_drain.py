@@ -60,7 +60,7 @@ def steps(service: Service) -> list[str]:
 
 
 def complaints(service: Service) -> list[str]:
-    return [step for step in steps(service) if step.startswith("the endpoint cannot be watched: ")]
+    return [step for step in steps(service) if step.startswith("endpoint cannot be watched: ")]
 
 
 def test_a_service_that_does_not_stop_asks_nothing(pod: Start, api: KubeApi) -> None:
@@ -84,8 +84,8 @@ def test_it_waits_for_an_endpoint_that_is_late(pod: Start, api: KubeApi) -> None
     assert service.ended() == 0
     assert SLACK <= time.monotonic() - withdrawn < SLACK + LATE
     assert service.report["decided_by"] == "endpoint gone + slack"
-    assert "the endpoint is withdrawn" in steps(service)
-    assert "no new requests expected (endpoint gone + slack); 0 streams to end" in steps(service)
+    assert "endpoint withdrawn" in steps(service)
+    assert "no new requests expected (endpoint gone + slack); ending 0 streams" in steps(service)
     assert complaints(service) == []
 
 
@@ -131,15 +131,15 @@ def test_eviction_the_endpoint_follows_by_the_probe(pod: Start, api: KubeApi) ->
         ("500", "500 Internal Server Error"),
         ("410", "forgotten"),
         ("dead", "broke off"),
-        ("garbage", "makes no sense"),
-        ("other-kind", "no list of EndpointSlices"),
-        ("nonsense", "makes no sense"),
-        ("deep", "makes no sense"),
+        ("garbage", "is malformed"),
+        ("other-kind", "not an EndpointSliceList"),
+        ("nonsense", "is malformed"),
+        ("deep", "is malformed"),
         ("empty", "not among the endpoints of Service web"),
         ("huge", "larger than"),
-        ("silent", "does not answer"),
-        ("drip-headers", "does not answer"),
-        ("drip-body", "does not answer"),
+        ("silent", "does not respond"),
+        ("drip-headers", "does not respond"),
+        ("drip-body", "does not respond"),
     ],
 )
 def test_an_api_that_fails_from_the_beginning(
@@ -153,7 +153,7 @@ def test_an_api_that_fails_from_the_beginning(
     assert service.report["decided_by"] == "fallback"
     (said,) = complaints(service)
     assert why in said
-    assert said.endswith(f"the fallback of {FALLBACK:g} s takes its place")
+    assert said.endswith(f"using the fallback of {FALLBACK:g} s")
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_without_services_nothing_is_watched(pod: Start, api: KubeApi, fallback:
     assert service.ended() == 0
     assert service.report["seconds"]["draining"] >= float(fallback)
     assert api.asked == []
-    said = [step for step in steps(service) if step.startswith("the endpoint is not watched")]
+    said = [step for step in steps(service) if step.startswith("endpoint not watched")]
     assert len(said) == (fallback != "0"), "outside of Kubernetes there is nothing to say"
 
 
@@ -219,7 +219,7 @@ def test_an_api_that_falls_silent(pod: Start, api: KubeApi, fault: str) -> None:
     assert FALLBACK <= service.report["seconds"]["draining"] < LIMIT
     assert service.report["decided_by"] == "fallback"
     (said,) = complaints(service)
-    assert "does not answer" in said
+    assert "does not respond" in said
 
 
 @pytest.mark.parametrize("fault", ["gone", "gone-event", "cut", "noise", "short"])
@@ -244,7 +244,7 @@ def test_an_api_that_comes_back_is_believed(pod: Start, api: KubeApi) -> None:
     eventually(lambda: complaints(service), "the complaint")
     api.fail("")
     eventually(
-        lambda: "the endpoint is in rotation: waiting for it to go" in steps(service), "the news"
+        lambda: "endpoint in rotation: waiting for it to be withdrawn" in steps(service), "the news"
     )
     withdraw(api)
     assert service.ended() == 0
@@ -267,9 +267,9 @@ def test_an_endpoint_that_returns_is_waited_for_again(pod: Start, api: KubeApi) 
     service = pod(APP_SHUTDOWN__SLACK_SECONDS="1.5")
     withdraw(api)
     service.signal()
-    service.logged("stop", step="the endpoint is withdrawn")
+    service.logged("stop", step="endpoint withdrawn")
     api.put(endpoint_slice(endpoint("web-1"), *OTHERS))
-    service.logged("stop", step="the endpoint is in rotation: waiting for it to go")
+    service.logged("stop", step="endpoint in rotation: waiting for it to be withdrawn")
     time.sleep(2)  # longer than slack
     assert service.process.poll() is None
     again = withdraw(api)
@@ -300,5 +300,5 @@ def test_the_hook_tells_of_it(pod: Start, api: KubeApi) -> None:
     watched(api)
     withdraw(api)
     told, _ = hook.communicate(timeout=20)
-    assert "the endpoint is withdrawn" in told
+    assert "endpoint withdrawn" in told
     assert "no new requests expected (endpoint gone + slack)" in told

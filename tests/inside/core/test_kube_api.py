@@ -98,15 +98,15 @@ def test_bookmarks_move_it_forward(client: Client, api: KubeApi, quick: None) ->
         ("429", "429 Too Many Requests"),
         ("500", "500 Internal Server Error"),
         ("302", "302 Found"),
-        ("silent", "does not answer"),
-        ("drip-status", "does not answer"),
-        ("drip-headers", "does not answer"),
-        ("drip-body", "does not answer"),
-        ("drip-chunks", "does not answer"),
+        ("silent", "does not respond"),
+        ("drip-status", "does not respond"),
+        ("drip-headers", "does not respond"),
+        ("drip-body", "does not respond"),
+        ("drip-chunks", "does not respond"),
         ("dead", "broke off"),
-        ("garbage", "makes no sense"),
-        ("other-kind", "no list of EndpointSlices"),
-        ("deep", "makes no sense"),
+        ("garbage", "is malformed"),
+        ("other-kind", "not an EndpointSliceList"),
+        ("deep", "is malformed"),
         ("huge", "larger than"),
     ],
 )
@@ -130,15 +130,15 @@ def test_a_list_that_fails(
         ("gone-event", "forgotten", 410, True),
         ("cut", "broke off", 0, False),
         ("cut", "broke off", 0, True),
-        ("garbage", "makes no sense", 0, False),
-        ("garbage", "makes no sense", 0, True),
+        ("garbage", "is malformed", 0, False),
+        ("garbage", "is malformed", 0, True),
         ("dead", "broke off", 0, False),
         ("dead", "broke off", 0, True),
-        ("drip-headers", "does not answer", 0, False),
-        ("drip-chunks", "does not answer", 0, False),
-        ("drip-chunks", "does not answer", 0, True),
-        ("silent", "does not answer", 0, False),
-        ("silent", "does not answer", 0, True),
+        ("drip-headers", "does not respond", 0, False),
+        ("drip-chunks", "does not respond", 0, False),
+        ("drip-chunks", "does not respond", 0, True),
+        ("silent", "does not respond", 0, False),
+        ("silent", "does not respond", 0, True),
     ],
 )
 def test_a_watch_that_fails(
@@ -175,7 +175,7 @@ def test_a_server_that_takes_no_connections(client: Client, quick: None) -> None
             one.connect_ex(full.getsockname())
         with pytest.raises(TimeoutError) as failed:
             list(client(f"http://{HOST}:{full.getsockname()[1]}").slices())
-    assert explain(failed.value) == "the API does not answer"
+    assert explain(failed.value) == "the API does not respond"
 
 
 @pytest.mark.skipif(not HAS_OPENSSL, reason="openssl is not there to make a certificate")
@@ -186,7 +186,7 @@ def test_a_handshake_that_drips(client: Client, tmp_path: Path, quick: None) -> 
         began = time.monotonic()
         with pytest.raises(TimeoutError) as failed:
             list(client(f"https://{HOST}:{port}", tmp_path).slices())
-    assert explain(failed.value) == "the API does not answer"
+    assert explain(failed.value) == "the API does not respond"
     assert time.monotonic() - began < 15
 
 

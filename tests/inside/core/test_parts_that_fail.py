@@ -68,7 +68,7 @@ def test_a_component_that_ends_by_itself_ends_the_service(start: Start) -> None:
     )
     service.logged("phase", phase="ready")
     assert service.ended() == 1
-    reason = "component consumer ended by itself"
+    reason = "component consumer ended unexpectedly"
     assert service.lines("phase", phase="draining")[0]["reason"] == reason
     assert service.report["reason"] == reason
     assert "component consumer" in service.report["cut"]

@@ -23,7 +23,7 @@ FAR = {
 }
 #: Seconds of which the kubelet gives two; a busy machine is late.
 SOON = 30.0
-HURRY = "received SIGTERM before the preStop hook had its answer"
+HURRY = "received SIGTERM before the preStop hook returned"
 
 
 def cut_off(service: Service) -> "subprocess.Popen[str]":

@@ -181,7 +181,7 @@ def test_a_socket_in_use_is_refused(serve: Start, start: Start) -> None:
     second = start(APP_CONTROL_SOCKET=first.environment["APP_CONTROL_SOCKET"])
     assert second.ended() == 3
     (sentence,) = second.stderr.splitlines()
-    assert "another service has the control socket" in sentence
+    assert "another service listens on the control socket" in sentence
     assert first.prestop().wait(PATIENCE) == 0
 
 

@@ -49,7 +49,7 @@ def analysis_of(name: str, plan: Plan, folder: Path) -> Analysis:
 SAID = {
     "api-forbidden": "no permission to list and watch endpointslices",
     "api-down": "the API cannot be reached",
-    "api-hangs": "the API does not answer",
+    "api-hangs": "the API does not respond",
     "api-dies": "the API cannot be reached",
     "api-lies": "limit, before endpoint gone + slack",
 }

@@ -106,7 +106,7 @@ def test_attempts_become_rarer(pods: Contenders, server: LeaseServer) -> None:
 def test_without_a_watch_it_is_asked_for(pods: Contenders, server: LeaseServer) -> None:
     server.refuse["watch"] = 403
     first, second = pods.pair(**LONG_LEASE)
-    line = second.logged("the lease cannot be watched; it is asked for")
+    line = second.logged("lease cannot be watched; polling")
     assert "may not watch" in line["why"]
     first.signal()
     assert pods.runs("second") - first.signalled < 20
