@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from drill import options
-from drill.compare import compared
-from drill.local.backend import LocalBackend
-from drill.plan import Plan
+from drill.local.cluster import LocalBackend
+from drill.plan import Plan, compared
 from drill.rehearsal import rehearse
 from drill.result.analysis import Analysis
 from drill.scenarios import SCENARIOS

@@ -74,6 +74,32 @@ def test_its_lint_is_content(project: Path) -> None:
 
 
 @once
+@pytest.mark.parametrize(
+    ("module", "imported"),
+    [
+        ("src/app/lifecycle/http/streams.py", "app.lifecycle.management.probes"),
+        ("src/app/lifecycle/phase.py", "app.lifecycle.stop"),
+        ("src/app/lifecycle/service.py", "app.settings"),
+        ("src/app/observability/logging.py", "app.lifecycle.phase"),
+        ("src/app/api/examples.py", "app.main"),
+        ("src/app/main.py", "drill.plan"),
+        ("drill/plan.py", "app.settings"),
+    ],
+)
+def test_an_import_against_the_layers_is_refused(project: Path, module: str, imported: str) -> None:
+    path = project / module
+    before = path.read_text(encoding="utf-8")
+    path.write_text(f"{before}\nimport {imported}\n", encoding="utf-8")
+    try:
+        command = [".venv/bin/lint-imports", "--no-cache"]
+        done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    finally:
+        path.write_text(before, encoding="utf-8")
+    assert done.returncode == 1
+    assert imported in done.stdout
+
+
+@once
 def test_uv_is_fetched_for_a_project_that_was_set_up_with_another_one(project: Path) -> None:
     make("setup", project, PATH="/usr/bin:/bin")
     (project / "pyproject.toml").touch()
