@@ -22,12 +22,20 @@ INSIDE = ROOT / "tests" / "inside"
 Answers = dict[str, str]
 
 CHOICES = {name: values for name, values in QUESTIONS.items() if isinstance(values, list) and not name.startswith("_")}
-#: Every combination of answers that bring files, and each other answer once, by a readable name.
-COMBINATIONS: dict[str, Answers] = {
-    "-".join(chosen): dict(zip(CHOICES, chosen, strict=True))
-    for chosen in itertools.product(*CHOICES.values())
-    if chosen[0] == CHOICES["python_version"][0] or list(chosen[1:]) == [values[0] for values in list(CHOICES.values())[1:]]
-}
+DEFAULTS: Answers = {name: values[0] for name, values in CHOICES.items()}
+
+
+def combinations() -> Iterator[Answers]:
+    """Every combination of the answers that bring files, and each Python version with the defaults."""
+    for values in itertools.product(*CHOICES.values()):
+        answers = dict(zip(CHOICES, values, strict=True))
+        python = {"python_version": answers["python_version"]}
+        if answers in (DEFAULTS | python, answers | {"python_version": DEFAULTS["python_version"]}):
+            yield answers
+
+
+#: The combinations by a readable name.
+COMBINATIONS = {"-".join(answers.values()): answers for answers in combinations()}
 
 
 def git(*arguments: str, folder: Path) -> str:
@@ -95,7 +103,7 @@ class Template:
 
     def add_inside_tests(self, **answers: str) -> None:
         """Lay ``tests/inside`` over the body's tests: ``core``, and a folder for each answer that is yes."""
-        chosen = {name: choices[0] for name, choices in CHOICES.items()} | answers
+        chosen = DEFAULTS | answers
         for room in ["core", *(name for name, value in chosen.items() if value == "yes")]:
             for source in sorted((INSIDE / room).rglob("*")):
                 target = self.folder / BODY.name / "tests" / source.relative_to(INSIDE / room)
