@@ -28,8 +28,8 @@ Measured on {results["date"]} with {machine["cores"]} shared cores, Python {mach
 ## Costs
 
 The bare service is `benchmarks/bare.py`: FastAPI on `uvicorn.run` with the same uvloop and httptools, and only
-`/hello`, in a router as in a real project (a router alone costs FastAPI a tenth of a request). A ratio below 1 means that the
-service has the lower figure. Requests come from 16 kept connections, as fast as they are answered.
+`/hello`, in a router as in a real project (a router alone costs FastAPI a tenth of a request). A ratio below 1
+means that the service has the lower figure. Requests come from 16 kept connections, as fast as they are answered.
 
 {baking(results["bake"])}
 
