@@ -29,6 +29,7 @@ QUICK = {
     "APP_SHUTDOWN__STREAM_SPREAD_SECONDS": "0.2",
 }
 
+_given_out: set[int] = set()
 T = TypeVar("T")
 Line = dict[str, Any]
 
@@ -43,14 +44,16 @@ def eventually(question: Callable[[], T], what: str, timeout: float = PATIENCE) 
 
 
 def free_port() -> int:
-    """A free port below the ephemeral ports; no other xdist worker gets the same one."""
+    """A free port below the ephemeral ports that was not given out before, by any xdist worker."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     while True:
         port = random.randrange(10_000 + worker, 32_000, workers)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind((HOST, port))
-            return port
+            if port not in _given_out:
+                _given_out.add(port)
+                return port
 
 
 def clean_environment() -> dict[str, str]:

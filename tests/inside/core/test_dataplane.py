@@ -100,7 +100,8 @@ def test_nobody_listens_means_not_this_pod() -> None:
 def test_an_answer_without_a_name_is_anothers(others: list[int]) -> None:
     with another_pod("") as proxy:
         assert who_answers(socket.AF_INET, (HOST, proxy), "web") == ""
-        assert asked(proxy, pods=2)[0] == "Service web routes to other pods: 10 connections in a row"
+        sentence = asked(proxy, pods=2)[0]
+    assert sentence == "Service web routes to other pods: 10 connections in a row"
 
 
 def test_an_answer_that_drips_is_none() -> None:
@@ -113,7 +114,8 @@ def test_an_answer_that_drips_is_none() -> None:
 def test_a_name_lookup_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(30) and [])
-    assert asked(1)[0] == f"Service web: cannot check which pods answer: {HOST}: the DNS does not respond"
+    why = f"{HOST}: the DNS does not respond"
+    assert asked(1)[0] == f"Service web: cannot check which pods answer: {why}"
     over.set()
 
 
@@ -132,7 +134,7 @@ def test_it_ends_with_the_drain() -> None:
         began = time.monotonic()
         sentence, own, _ = asked(me, over=over)
     assert time.monotonic() - began < 15
-    assert sentence.startswith("Service web still leads to this pod, which answered ")
+    assert sentence.startswith("Service web still routes to this pod, which answered ")
     assert len(own) > 3
 
 
@@ -140,7 +142,7 @@ def test_the_number_of_questions_is_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(dataplane, "MOST", 5)
     with another_pod("web-1") as me:
         sentence, *_ = asked(me)
-    assert sentence == "Service web still leads to this pod, which answered 5 of 5 connections"
+    assert sentence == "Service web still routes to this pod, which answered 5 of 5 connections"
 
 
 def test_more_pods_than_can_be_told_apart_are_not_counted(
@@ -150,7 +152,7 @@ def test_more_pods_than_can_be_told_apart_are_not_counted(
     with service_address(*others) as address:
         question = Question("web", HOST, address.port, "web-1", 100)
         found = ask(question, threading.Event(), lambda **_: None)
-    assert found.sentence.endswith("; with 100 pods that is sure to 86 %: not counted")
+    assert found.sentence.endswith("; with 100 pods that is only 86 % certain: not counted")
     assert found.unsure == "which pods answer is only 86 % certain"
 
 
@@ -226,7 +228,7 @@ def test_a_node_that_is_late_is_waited_for(serve: Start, api: KubeApi, others: l
     )
     assert service.report["requests_served"] == 0, "its own questions are no traffic"
     (said,) = steps(service, "Service web routes to other pods: 18 connections in a row, after")
-    assert said.endswith(" answers of this one")
+    assert said.endswith(" answers of this pod")
 
 
 def test_a_node_that_is_quick_costs_nothing(serve: Start, api: KubeApi, others: list[int]) -> None:
@@ -282,7 +284,10 @@ def test_a_pod_that_answers_itself_for_ever_stops_at_the_limit(serve: Start, api
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"APP_KUBERNETES__SERVICES": "web:80"}, "Service web: cannot check which pods answer: web.prod"),
+        (
+            {"APP_KUBERNETES__SERVICES": "web:80"},
+            "Service web: cannot check which pods answer: web.",
+        ),
         ({"APP_KUBERNETES__SERVICES": "web"}, ""),
         ({"APP_PROBES__MAIN_PORT": "false"}, ""),
     ],

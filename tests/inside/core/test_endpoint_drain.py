@@ -129,7 +129,7 @@ def test_eviction_the_endpoint_follows_by_the_probe(pod: Start, api: KubeApi) ->
         ("403", "no permission to list and watch endpointslices"),
         ("404", "no endpointslices"),
         ("500", "500 Internal Server Error"),
-        ("410", "forgotten"),
+        ("410", "no longer has"),
         ("dead", "broke off"),
         ("garbage", "is malformed"),
         ("other-kind", "not an EndpointSliceList"),

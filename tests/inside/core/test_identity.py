@@ -97,7 +97,7 @@ def test_whoami_outside_of_kubernetes() -> None:
         "pod       unknown: POD_NAME is not set",
         "endpoint  not watched: APP_KUBERNETES__SERVICES is empty",
 #% if cookiecutter.leader_election == "yes"
-        "leader    unknown: this is not Kubernetes: KUBERNETES_SERVICE_HOST is not set",
+        "leader    unknown: not in Kubernetes: KUBERNETES_SERVICE_HOST is not set",
 #% endif
     ]
 

@@ -65,7 +65,7 @@ def test_an_interruption_shorter_than_the_lease_changes_nothing(
 ) -> None:
     first, _ = pods.pair()
     server.refuse["update"] = 503
-    first.logged("the lease was not renewed, it is tried again")
+    first.logged("lease not renewed; retrying")
     server.refuse.clear()
     since = time.monotonic()
     eventually(lambda: "update" in server.verbs(since), "the next renewal")
@@ -80,11 +80,11 @@ def test_without_a_permission_the_log_says_which_and_the_service_serves(
 ) -> None:
     server.refuse[verb] = 403
     service = pods.pod("only").ready()
-    line = service.logged("leader election does not work; this pod runs no singletons")
+    line = service.logged("leader election failed; this pod runs no singletons")
     lease = "the Lease singletons in the namespace prod"
     assert line["missing"] == f"the service account may not {verb} {lease}"
     eventually(lambda: server.verbs().count(verb) >= 3, "more attempts")
-    assert len(service.lines("leader election does not work; this pod runs no singletons")) == 1
+    assert len(service.lines("leader election failed; this pod runs no singletons")) == 1
     assert service.status()["leadership"]["missing"] == line["missing"]
     assert service.get("/block?seconds=0").status == 200
     assert not pods.notes()
@@ -202,7 +202,7 @@ def test_as_in_a_pod_with_tls_and_a_token_that_changes(start: Start, tmp_path: P
             "KUBERNETES_SERVICE_PORT": str(server.port),
         }
         service = pods.pod("only", **cluster).ready()
-        line = service.logged("leader election does not work; this pod runs no singletons")
+        line = service.logged("leader election failed; this pod runs no singletons")
         assert line["missing"].endswith(f"{tmp_path}/token is missing")
         (tmp_path / "token").write_text(TOKEN)
         pods.runs("only", timeout=60)
@@ -233,7 +233,7 @@ def test_whoami_says_who_leads(pods: Contenders, server: LeaseServer) -> None:
 def test_outside_kubernetes_nobody_leads(start: Start, tmp_path: Path) -> None:
     """The service as it is, with its own `main.py`."""
     service = start(POD_NAME="").ready()
-    line = service.logged("leader election does not work; this pod runs no singletons")
+    line = service.logged("leader election failed; this pod runs no singletons")
     assert "KUBERNETES_SERVICE_HOST is not set" in line["missing"]
     assert service.get("/hello").status == 200
     service.signal()

@@ -195,7 +195,7 @@ def test_a_leader_whose_loop_was_blocked_makes_no_step_when_it_goes_on(pods: Con
 def test_work_that_blocks_the_loop_beyond_the_lease_ends_the_process(pods: Contenders) -> None:
     first, _ = pods.pair("blocking")
     assert first.ended(LEASE + 5) == 1
-    line = first.logged("a singleton blocks the event loop beyond its time; the process ends")
+    line = first.logged("singleton blocks the event loop beyond its time; ending the process")
     assert line["task"] == "blocking"
     assert "in blocking" in "".join(line["where"])
     pods.runs("second")
