@@ -119,9 +119,7 @@ class Leadership:
     def explain(self, missing: str) -> None:
         """This pod cannot lead or does not know who does; log the reason once."""
         if missing != self.missing:
-            log.warning(
-                "leader election failed; this pod runs no singletons", missing=missing
-            )
+            log.warning("leader election failed; this pod runs no singletons", missing=missing)
         self.missing, self._complained = missing, True
 
     # -- for the tasks ------------------------------------------------------------------
