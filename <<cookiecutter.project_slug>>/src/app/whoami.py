@@ -44,7 +44,7 @@ def _leader(identity: Identity, settings: Settings) -> Facts:
 def _endpoint(identity: Identity, asked: Cluster) -> Facts:
     """The state of the endpoint in each Service."""
     from app.lifecycle.kubernetes.api import KubeApi, explain
-    from app.lifecycle.kubernetes.endpoint import OwnEndpoint, Standing
+    from app.lifecycle.kubernetes.endpoint import EndpointState, OwnEndpoint
 
     if not asked.services:
         yield "endpoint", "not watched: APP_KUBERNETES__SERVICES is empty"
@@ -55,9 +55,9 @@ def _endpoint(identity: Identity, asked: Cluster) -> Facts:
         for name in names:
             own = OwnEndpoint(identity, [name])
             own.replace(slices)
-            standing = own.standing()
-            place = f"{standing.value} in Service {name}"
-            if standing is Standing.UNKNOWN:
+            state = own.state()
+            place = f"{state.value} in Service {name}"
+            if state is EndpointState.UNKNOWN:
                 place = f"not among the endpoints of Service {name}"
             yield "endpoint", f"{place}; other pods in rotation: {own.pods(name) - 1}"
     except Exception as error:  # whatever the API responds

@@ -16,7 +16,7 @@ Json = Mapping[str, Any]
 SERVICE_LABEL = "kubernetes.io/service-name"
 
 
-class Standing(enum.Enum):
+class EndpointState(enum.Enum):
     """The state of this pod's endpoint."""
 
     IN_ROTATION = "in rotation"
@@ -60,10 +60,10 @@ class OwnEndpoint:
             self._slices[_name(changed)] = read
         self._note()
 
-    def standing(self) -> Standing:
+    def state(self) -> EndpointState:
         if any(one.own for one in self._slices.values()):
-            return Standing.IN_ROTATION
-        return Standing.UNKNOWN if self.unseen() else Standing.WITHDRAWN
+            return EndpointState.IN_ROTATION
+        return EndpointState.UNKNOWN if self.unseen() else EndpointState.WITHDRAWN
 
     def unseen(self) -> list[str]:
         """Services that never had this pod."""

@@ -15,7 +15,7 @@ from dataclasses import replace
 from app.lifecycle.drain import Rotation
 from app.lifecycle.kubernetes.api import GONE, PATIENCE, STREAM, ApiError, KubeApi, explain
 from app.lifecycle.kubernetes.data_plane import UNKNOWN, Finding, Question, ask
-from app.lifecycle.kubernetes.endpoint import OwnEndpoint, Standing
+from app.lifecycle.kubernetes.endpoint import EndpointState, OwnEndpoint
 from app.lifecycle.kubernetes.identity import Cluster, Identity, ServiceName
 
 #: First and longest delay after a failed request, in seconds, plus up to half of it at random,
@@ -122,18 +122,18 @@ class RotationWatch:
         """Update the rotation from the state of the endpoint."""
         self._last_heard = time.monotonic()
         before = self.rotation.gone
-        match self._own.standing():
-            case Standing.IN_ROTATION:
+        match self._own.state():
+            case EndpointState.IN_ROTATION:
                 until = self._last_heard + NEXT_RESPONSE
                 text = "endpoint in rotation: waiting for it to be withdrawn"
                 if before != math.inf:
                     self._change(text, gone=math.inf, last_seen=self._last_heard, heard_by=until)
                 elif until - self.rotation.heard_by > SHORT:  # not for every single change
                     self._change("", last_seen=self._last_heard, heard_by=until)
-            case Standing.UNKNOWN:
+            case EndpointState.UNKNOWN:
                 names = " and ".join(self._own.unseen())
                 self._lost(f"this pod is not among the endpoints of Service {names}")
-            case Standing.WITHDRAWN:
+            case EndpointState.WITHDRAWN:
                 if before is None or before == math.inf:
                     self._withdrawn()
 

@@ -4,18 +4,18 @@ from typing import Any
 
 import pytest
 
-from app.lifecycle.kubernetes.endpoint import OwnEndpoint, Standing
+from app.lifecycle.kubernetes.endpoint import EndpointState, OwnEndpoint
 from app.lifecycle.kubernetes.identity import Identity
 from tests.kube import endpoint, endpoint_slice
 
 ME = Identity(pod="web-1", namespace="prod", uid="u1", addresses=("10.1.0.7", "fd00::7"))
-IN, OUT, UNKNOWN = Standing.IN_ROTATION, Standing.WITHDRAWN, Standing.UNKNOWN
+IN, OUT, UNKNOWN = EndpointState.IN_ROTATION, EndpointState.WITHDRAWN, EndpointState.UNKNOWN
 
 
-def standing(*slices: Any, services: tuple[str, ...] = ("web",), me: Identity = ME) -> Standing:
+def state(*slices: Any, services: tuple[str, ...] = ("web",), me: Identity = ME) -> EndpointState:
     own = OwnEndpoint(me, services)
     own.replace(slices)
-    return own.standing()
+    return own.state()
 
 
 @pytest.mark.parametrize(
@@ -31,13 +31,13 @@ def standing(*slices: Any, services: tuple[str, ...] = ("web",), me: Identity = 
         ({"ready": True, "serving": False, "terminating": True}, OUT),  # publishNotReadyAddresses
     ],
 )
-def test_conditions(conditions: Any, expected: Standing) -> None:
-    assert standing(endpoint_slice(endpoint("web-1", **conditions))) is expected
+def test_conditions(conditions: Any, expected: EndpointState) -> None:
+    assert state(endpoint_slice(endpoint("web-1", **conditions))) is expected
 
 
 def test_no_conditions_at_all() -> None:
     entry = {key: value for key, value in endpoint("web-1").items() if key != "conditions"}
-    assert standing(endpoint_slice(entry)) is IN
+    assert state(endpoint_slice(entry)) is IN
 
 
 @pytest.mark.parametrize(
@@ -57,24 +57,24 @@ def test_no_conditions_at_all() -> None:
     ],
 )
 def test_which_entry_is_its_own(entry: Any, me: Identity, own: bool) -> None:
-    assert standing(endpoint_slice(entry), me=me) is (IN if own else UNKNOWN)
+    assert state(endpoint_slice(entry), me=me) is (IN if own else UNKNOWN)
 
 
 def test_an_endpoint_that_was_never_there_proves_nothing() -> None:
-    assert standing() is UNKNOWN
-    assert standing(endpoint_slice(endpoint("web-2"))) is UNKNOWN
-    assert standing({**endpoint_slice(), "endpoints": None}) is UNKNOWN
+    assert state() is UNKNOWN
+    assert state(endpoint_slice(endpoint("web-2"))) is UNKNOWN
+    assert state({**endpoint_slice(), "endpoints": None}) is UNKNOWN
 
 
 def test_one_that_was_there_and_is_missing_is_withdrawn() -> None:
     own = OwnEndpoint(ME, ["web"])
     own.replace([endpoint_slice(endpoint("web-1"))])
     own.apply("MODIFIED", endpoint_slice(endpoint("web-2")))
-    assert own.standing() is OUT
+    assert own.state() is OUT
     own.apply("MODIFIED", endpoint_slice(endpoint("web-1")))
-    assert own.standing() is IN
+    assert own.state() is IN
     own.apply("DELETED", endpoint_slice(endpoint("web-1")))
-    assert own.standing() is OUT
+    assert own.state() is OUT
 
 
 def test_every_slice_counts() -> None:
@@ -85,9 +85,9 @@ def test_every_slice_counts() -> None:
     own = OwnEndpoint(ME, ["web"])
     own.replace([four, six])
     own.apply("MODIFIED", gone)
-    assert own.standing() is IN
+    assert own.state() is IN
     own.apply("MODIFIED", endpoint_slice(endpoint("web-1", ready=False), name="web-6", kind="IPv6"))
-    assert own.standing() is OUT
+    assert own.state() is OUT
 
 
 def test_every_service_counts() -> None:
@@ -95,27 +95,27 @@ def test_every_service_counts() -> None:
     web, admin = (endpoint_slice(endpoint("web-1"), service=name) for name in ("web", "admin"))
     own.replace([web, admin])
     own.apply("MODIFIED", endpoint_slice(service="web"))
-    assert own.standing() is IN
+    assert own.state() is IN
     own.apply("MODIFIED", endpoint_slice(service="admin"))
-    assert own.standing() is OUT
+    assert own.state() is OUT
 
 
 def test_one_service_that_never_had_it_leaves_all_unknown() -> None:
     own = OwnEndpoint(ME, ["web", "typo"])
     own.replace([endpoint_slice(endpoint("web-1"))])
-    assert own.standing() is IN
+    assert own.state() is IN
     own.apply("MODIFIED", endpoint_slice(endpoint("web-1", ready=False)))
-    assert own.standing() is UNKNOWN
+    assert own.state() is UNKNOWN
     assert own.unseen() == ["typo"]
 
 
 def test_slices_of_other_services_are_not_looked_at() -> None:
     other = endpoint_slice(endpoint("web-1"), service="other")
-    assert standing(other) is UNKNOWN
+    assert state(other) is UNKNOWN
     own = OwnEndpoint(ME, ["web"])
     own.replace([endpoint_slice(endpoint("web-1"))])
     own.apply("MODIFIED", {**other, "metadata": {**other["metadata"], "name": "web-abcde"}})
-    assert own.standing() is OUT, "the slice is another Service's now"
+    assert own.state() is OUT, "the slice is another Service's now"
 
 
 def test_a_list_that_fails_half_way_changes_nothing() -> None:
@@ -123,7 +123,7 @@ def test_a_list_that_fails_half_way_changes_nothing() -> None:
     own.replace([endpoint_slice(endpoint("web-1"))])
     with pytest.raises((KeyError, TypeError, AttributeError)):
         own.replace([endpoint_slice(endpoint("web-1", ready=False)), {"metadata": None}])
-    assert own.standing() is IN
+    assert own.state() is IN
 
 
 def test_how_many_pods_share_the_connections() -> None:
