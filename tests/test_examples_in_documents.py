@@ -221,7 +221,9 @@ EXAMPLES = {
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    project = Template.copied_to(tmp_path_factory.mktemp("documents")).bake(leader_election="yes")
+    template = Template.copied_to(tmp_path_factory.mktemp("documents"))
+    template.add_inside_tests(leader_election="yes")  # whose runner the examples use
+    project = template.bake(leader_election="yes")
     git("add", "--all", folder=project)
     make("setup", project)
     make(".venv/.helm", project)
