@@ -92,3 +92,39 @@ async def eventually(condition: Callable[[], object], within: float = 40.0) -> N
     while not condition():
         assert time.monotonic() < deadline, "not so in time"
         await asyncio.sleep(0.01)
+
+
+#: A readiness probe looks whether this file is there.
+READY = "/run/app/ready"
+RUN: dict[str, Any] = {"volumeMounts": [{"name": "run", "mountPath": "/run/app"}]}
+UP = 'print("up", flush=True)'
+
+
+def exists(path: str) -> dict[str, Any]:
+    return {"exec": {"command": ["test", "-e", path]}, "periodSeconds": 0.05}
+
+
+def hook(program: str) -> dict[str, Any]:
+    return {"lifecycle": {"preStop": {"exec": {"command": python(program)}}}}
+
+
+def sleeping(seconds: float) -> dict[str, Any]:
+    return {"lifecycle": {"preStop": {"sleep": {"seconds": seconds}}}}
+
+
+async def deleted(folder: Path, program: str, **manifest: Any) -> World:
+    """What became of a pod that was deleted when it was up."""
+    world = World(folder)
+    await world.run(rendered(program, **manifest), lambda world: world.up())
+    return world
+
+
+def volume(world: World, name: str) -> Path:
+    return world.folder / "volumes" / "run" / name
+
+
+async def ready(world: World) -> None:
+    """Up, and ready by a probe that looks for a file."""
+    await world.up()
+    volume(world, "ready").touch()
+    await eventually(lambda: world.pod.ready_since)
