@@ -13,15 +13,10 @@ from tests.chart.helm import CHART, found
 @pytest.mark.parametrize("case", ["hpa", "keda", "unwatched"])
 def test_trivy_finds_nothing(case: str, tmp_path: Path) -> None:
     (tmp_path / f"{case}.yaml").write_text(found()[0].text(CASES[case]), "utf-8")
-    trivy = Path(sys.executable).parent / "trivy"
-    options = [
-        "--skip-check-update",
-        "--exit-code",
-        "1",
-        "--ignorefile",
-        CHART / ".trivyignore.yaml",
-    ]
+    trivy = str(Path(sys.executable).parent / "trivy")
+    ignored = str(CHART / ".trivyignore.yaml")
+    command = [trivy, "--quiet", "config", "--skip-check-update", "--ignorefile", ignored]
     done = subprocess.run(
-        [trivy, "--quiet", "config", *options, tmp_path], capture_output=True, text=True
+        [*command, "--exit-code", "1", str(tmp_path)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout
