@@ -47,7 +47,7 @@ class Draining:
     def remaining(self) -> float:
         """Seconds until this request is cut off; infinite while no stop is in progress.
 
-        For a stream: until it is ended, once that is scheduled (no new requests expected).
+        For a stream: until its end, which is scheduled once no new requests are expected.
         """
         left = self._lifecycle.until_cut()
         ends_at = None if self._exchange is None else self._exchange.ends_at
