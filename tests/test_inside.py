@@ -28,6 +28,12 @@ LEADING = [
     "tests/test_stop_idle.py",
     "tests/test_tasks.py",
 ]
+LEADING_CHART = [
+    "tests/chart/test_definitions.py",
+    "tests/chart/test_leases.py",
+    "tests/chart/test_objects.py",
+    "tests/chart/test_rendering.py",
+]
 
 
 @pytest.fixture(scope="module", params=[{}, {"leader_election": "yes"}], ids=["defaults", "leader-election"])
@@ -67,8 +73,8 @@ def test_the_service(project: Path, answers: Answers) -> None:
     pytest_in(project, *(LEADING if answers else every))
 
 
-def test_the_chart(project: Path) -> None:
-    pytest_in(project, "tests/chart")
+def test_the_chart(project: Path, answers: Answers) -> None:
+    pytest_in(project, *(LEADING_CHART if answers else ["tests/chart"]))
 
 
 @pytest.mark.parametrize("answers", [{}], ids=["defaults"], indirect=True)

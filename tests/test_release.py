@@ -122,7 +122,7 @@ def test_what_is_not_committed_is_refused(project: Path, tools: Path, store: Reg
     finally:
         (project / "new").unlink()
     assert done.returncode != 0
-    assert "all has to be committed" in done.stderr
+    assert "no uncommitted changes" in done.stderr
     assert calls(tools) == []
 
 
