@@ -112,7 +112,7 @@ def test_its_tests_pass(project: Path) -> None:
 
 @once
 def test_the_client_of_kubernetes_comes_with_the_first_drill_on_a_cluster(project: Path) -> None:
-    with pytest.raises(AssertionError, match="kubeconfig|nowhere") as refused:
+    with pytest.raises(AssertionError, match=r"kubeconfig|nowhere") as refused:
         make("drill", project, ARGS="--backend cluster --context nowhere")
     assert "is not installed" not in str(refused.value)
 
