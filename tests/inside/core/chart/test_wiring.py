@@ -190,8 +190,10 @@ def mounts(objects: Objects, folder: Path) -> Iterator[int | None]:
     try:
         yield user if made.returncode == tried.returncode == 0 else None
     finally:
-        subprocess.run(["umount", handle], capture_output=True)
-        subprocess.run(["umount", folder], capture_output=True)
+        # Lazily: a process that is just ending may still hold a file there, and pytest could
+        # not remove the folder while it is mounted.
+        for mounted in (handle, folder):
+            subprocess.run(["umount", "--lazy", mounted], capture_output=True)
 
 
 @pytest.fixture
