@@ -80,6 +80,7 @@ def test_its_lint_is_content(project: Path) -> None:
         ("src/app/lifecycle/http/streams.py", "app.lifecycle.management.probes"),
         ("src/app/lifecycle/phase.py", "app.lifecycle.stop"),
         ("src/app/lifecycle/service.py", "app.settings"),
+        ("src/app/lifecycle/service.py", "app.lifecycle.settings"),
         ("src/app/observability/logging.py", "app.lifecycle.phase"),
         ("src/app/api/examples.py", "app.main"),
         ("src/app/main.py", "drill.plan"),

@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from app.settings import PREFIX, Group, Settings
+from app.lifecycle.settings import Group
+from app.settings import PREFIX, Settings
 
 
 class SettingsError(Exception):

@@ -3,10 +3,11 @@
 from app.lifecycle.http.forwarded import Proxy
 from app.lifecycle.kubernetes.identity import Cluster, Identity, ServiceName
 from app.lifecycle.service import Options, Service
+from app.lifecycle.settings import listed
 from app.lifecycle.stop import Times
 from app.observability import logging
 from app.observability.access import AccessLog
-from app.settings import Settings, listed
+from app.settings import Settings
 
 
 def options(settings: Settings) -> Options:

@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 
 from app.lifecycle.event import Event
 from app.lifecycle.kubernetes.identity import Identity
-from app.settings import Kubernetes, LeaderElection
+from app.lifecycle.settings import Kubernetes
+from app.settings import LeaderElection
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import Configuration

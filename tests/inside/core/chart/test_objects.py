@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.settings import Kubernetes
+from app.lifecycle.settings import Kubernetes
 from tests.chart.cases import CASES, DIGEST
 from tests.chart.helm import Helm
 

@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from app.lifecycle.http.streams import STREAM_GRACE
+from app.lifecycle.settings import Shutdown
 from app.lifecycle.stop import Times
 from app.lifecycle.watchdog import MARGIN
-from app.settings import Shutdown
 from dev.generate import CHART, schema
 from tests.chart.cases import CASES
 from tests.chart.helm import Helm, Objects

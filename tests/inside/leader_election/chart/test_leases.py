@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from app.settings import Kubernetes, LeaderElection
+from app.lifecycle.settings import Kubernetes
+from app.settings import LeaderElection
 from tests.chart.cases import CASES
 from tests.chart.helm import Helm, HelmError
 

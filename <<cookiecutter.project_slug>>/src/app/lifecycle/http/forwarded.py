@@ -36,7 +36,7 @@ _prefix = re.compile(rb"(/[a-zA-Z0-9._~%@:!$&'()*+,;=-]+){1,32}").fullmatch
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """The proxy in front of the service; settings.py explains the fields."""
+    """The proxy in front of the service; lifecycle/settings.py explains the fields."""
 
     trusted: tuple[str, ...] = ()
     headers: frozenset[str] = frozenset()
