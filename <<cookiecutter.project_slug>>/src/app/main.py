@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 
 from app import wiring
-from app.api import examples
+from app.api import examples, problems
 #% if cookiecutter.leader_election == "yes"
 from app.components import lease
 #% endif
@@ -14,7 +14,8 @@ from app.settings import Settings
 
 def create_app(settings: Settings) -> FastAPI:
     """Return the HTTP side: routers and middleware."""
-    app = FastAPI(title="<< cookiecutter.project_name >>")
+    app = FastAPI(title="<< cookiecutter.project_name >>", responses=problems.RESPONSES)
+    problems.install(app)
     app.state.settings = settings
     app.include_router(examples.router)
     return app

@@ -17,13 +17,14 @@ from app.lifecycle.settings import (
     Port,
     Probes,
     Proxy,
+    Requests,
     Seconds,
     Shutdown,
     matches,
 )
 
 #% else
-from app.lifecycle.settings import Group, Kubernetes, Port, Probes, Proxy, Shutdown
+from app.lifecycle.settings import Group, Kubernetes, Port, Probes, Proxy, Requests, Shutdown
 
 #% endif
 PREFIX = "APP_"
@@ -129,10 +130,22 @@ class Settings(BaseSettings):
     kubernetes: Kubernetes = Kubernetes()
     proxy: Proxy = Proxy()
     probes: Probes = Probes()
+    requests: Requests = Requests()
 #% if cookiecutter.leader_election == "yes"
     leader_election: LeaderElection = LeaderElection()
 #% endif
     log: Log = Log()
+
+    @model_validator(mode="after")
+    def _timeout_within_limit(self) -> "Settings":
+        timeout, limit = self.requests.timeout_seconds, self.shutdown.limit_seconds
+        if timeout is not None and timeout > limit:
+            raise ValueError(
+                f"REQUESTS__TIMEOUT_SECONDS={timeout:g} is above "
+                f"APP_SHUTDOWN__LIMIT_SECONDS={limit:g}: a stop would cut off requests that still "
+                "have time; raise the limit or lower the timeout"
+            )
+        return self
 
     @model_validator(mode="after")
     def _two_ports(self) -> "Settings":

@@ -1,5 +1,7 @@
 """How the settings reach the lifecycle, the cluster and the log."""
 
+import math
+
 from app.lifecycle.http.forwarded import Proxy
 from app.lifecycle.kubernetes.identity import Cluster, Identity, ServiceName
 from app.lifecycle.service import Options, Service
@@ -19,6 +21,7 @@ def options(settings: Settings) -> Options:
         management_port=settings.management_port,
         control_socket=settings.control_socket,
         keep_alive=settings.keep_alive_seconds,
+        request_timeout=request_timeout(settings),
         probes_on_main_port=settings.probes.main_port,
         stall=settings.probes.stall_seconds,
         unready=settings.probes.unready_seconds,
@@ -40,6 +43,14 @@ def options(settings: Settings) -> Options:
             root_path=settings.proxy.root_path,
         ),
     )
+
+
+def request_timeout(settings: Settings) -> float:
+    """The default deadline of requests; 0 means none, and nothing what a drain would give."""
+    seconds = settings.requests.timeout_seconds
+    if seconds is None:
+        return settings.shutdown.limit_seconds or math.inf
+    return seconds or math.inf
 
 
 def cluster(settings: Settings) -> Cluster:

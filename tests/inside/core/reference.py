@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app.lifecycle.exits import Exit
-from app.lifecycle.http.exchange import CLIENT_GONE
+from app.lifecycle.http.request import CLIENT_GONE
 from app.lifecycle.report import Report
 from app.observability.access import LONGEST_AGENT
 from app.observability.pipe import AT_EXIT, LIMIT

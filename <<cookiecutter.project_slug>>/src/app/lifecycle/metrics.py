@@ -48,6 +48,17 @@ def measures(
             "Streams of events or records and WebSockets that have not ended.",
             len(traffic.open_streams),
         ),
+        Metric(
+            "app_requests_cancelled_total",
+            "counter",
+            "Requests whose handler was cancelled, by cause.",
+            [({"cause": cause}, n) for cause, n in sorted(dict(traffic.cancelled).items())],
+        ),
+        _gauge(
+            "app_threads_overdue",
+            "Threads of def endpoints that go on after their request was cancelled.",
+            traffic.overdue_threads.count,
+        ),
         _gauge(
             "app_connections_open",
             "Connections to the main port; WebSockets are among them.",

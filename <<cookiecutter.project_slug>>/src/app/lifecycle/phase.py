@@ -57,10 +57,14 @@ class Lifecycle:
         clock: Callable[[], float] = time.monotonic,
         *,
         limit: float = math.inf,
+        timeout: float = math.inf,
     ) -> None:
         self._clock = clock
         self._grace = grace
         self._limit = min(limit, grace)
+        #: Seconds until the response of a request must have started, unless its route says
+        #: otherwise.
+        self.timeout = timeout
         self._lock = threading.Lock()
         self._reached = {phase: Event() for phase in Phase}
         self._reached[Phase.STARTING].set()

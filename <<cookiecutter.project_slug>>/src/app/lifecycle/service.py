@@ -46,6 +46,8 @@ class Options:
     management_port: int
     control_socket: str
     keep_alive: int
+    #: Seconds until the response to a request must have started; infinite: no limit.
+    request_timeout: float
     probes_on_main_port: bool
     #: Seconds of a blocked event loop after which /livez fails, and /readyz.
     stall: float
@@ -72,7 +74,8 @@ class Service:
         self._options = options
         #: Fields of every log line.
         self.identity = options.identity.fields()
-        self.lifecycle = Lifecycle(options.times.grace, limit=options.times.limit)
+        times = options.times
+        self.lifecycle = Lifecycle(times.grace, limit=times.limit, timeout=options.request_timeout)
         self.components = Components(components)
         self.components.on_death = self.lifecycle.drain
         self.tasks = Tasks(self.lifecycle)
@@ -146,6 +149,9 @@ class Service:
             "streams": len(self.traffic.open_streams),
             "tasks": self.tasks.names(),
             "task_failures": dict(self.tasks.failures),
+            "requests_cancelled": dict(self.traffic.cancelled),
+            "overdue_threads": self.traffic.overdue_threads.count,
+            "busy_threads": self.traffic.overdue_threads.status(),
             "checks": self.checks.results(),
 #% if cookiecutter.leader_election == "yes"
             "leadership": self.tasks.leadership.status(),
@@ -244,6 +250,7 @@ class Service:
     async def _start(self, server: HttpServer) -> None:
         await self.components.start()
         await server.start()
+        self._deadlines = asyncio.create_task(self.traffic.keep_deadlines(), name="deadlines")
         self.checks.start()
         self.tasks.start()
 

@@ -174,3 +174,14 @@ class Probes(Group):
         description="Also serve /livez and /readyz on APP_PORT, for load balancers and to check "
         "which pods answer at the Service's address.",
     )
+
+
+class Requests(Group):
+    """What a request may take."""
+
+    timeout_seconds: Seconds | None = Field(
+        default=None,
+        description="Time until a response must have started; then the handler is cancelled and "
+        "the client gets 504. Routes can set their own. 0: no limit. Default: "
+        "APP_SHUTDOWN__LIMIT_SECONDS, for a stop would cut off what takes longer.",
+    )

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from app.lifecycle import deadline
 from app.lifecycle.budget import clean_up
 #% if cookiecutter.leader_election == "yes"
 from app.lifecycle.kubernetes.leadership import Leadership
@@ -41,13 +42,19 @@ class Tasks:
         self.finished = 0
         self.cut: list[str] = []
 
-    def spawn(self, work: Coroutine[Any, Any, object], *, name: str) -> asyncio.Task[None]:
+    def spawn(
+        self, work: Coroutine[Any, Any, object], *, name: str, keep_deadline: bool = False
+    ) -> asyncio.Task[None]:
         """Run ``work`` in the background of the running event loop.
+
+        It has no deadline unless it should ``keep_deadline`` of the current request: then
+        it is cancelled when that has passed, and fails with TimeoutError.
 
         Exceptions are logged and counted. The task continues during a drain; then it
         gets its share of the stop's budget before it is cancelled.
         """
-        return self._track(self._guard(name, work), name)
+        kept = deadline.keep(work) if keep_deadline else deadline.drop(work)
+        return self._track(self._guard(name, kept), name)
 
     def every(
         self,

@@ -4,22 +4,21 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
-from functools import cached_property
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.lifecycle.asgi import Message, Receive, Scope, Send
+from app.lifecycle.http.deadlines import Cause
+from app.lifecycle.http.problem import encode, problem
 from app.lifecycle.http.records import Records, stream_in
+from app.lifecycle.http.request import Request
 from app.lifecycle.phase import Lifecycle
-from app.observability.logging import request_id_of
 
 #: WebSocket close code for a restart: the client may reconnect (IANA registry of RFC 6455).
 SERVICE_RESTART = 1012
 SWITCHING_PROTOCOLS = 101
 #: The response to a WebSocket that is closed before it is accepted.
 FORBIDDEN = 403
-#: nginx's status for a client that closed the connection before its response was complete.
-CLIENT_GONE = 499
 #: Seconds to wait for a slow peer: for the rest of a request that was answered early, or
 #: until it reads the end of its stream.
 LINGER = 1.0
@@ -27,27 +26,20 @@ LINGER = 1.0
 OnStream = Callable[["Exchange"], None]
 
 
-class Exchange:
+class Exchange(Request):
     """An ASGI call in progress; the application gets its ``receive`` and ``send``."""
 
     # The defaults are class attributes: a request pays only for what it uses.
-    status = 0
     complete = False
-    #: An event stream, a stream of records or an accepted WebSocket: a stop ends it in a
-    #: step of its own, the drain does not wait for it. Known when the response starts.
-    stream = False
     #: Tracks where records end, in a stream that must not be cut inside one.
     records: Records | None = None
     #: Set by a handler before its response starts: wait for it even if it is a stream.
     finite = False
-    #: Bytes that the application has sent, as the body or in messages.
-    sent = 0
-    #: Cancelled before it was done.
-    cut = False
+    #: When the time that its route or its caller gave it is over, on the monotonic clock;
+    #: None until that is computed.
+    firm_deadline: float | None = None
     #: Answered 503 because it came too late.
     refused = False
-    #: The service has ended this stream.
-    ended = False
     #: Set when the handler of an ended stream sees its client as gone. Exists once ``ended``.
     notified: asyncio.Event
     #: Set when the record in progress at the end is complete. Exists once ``ended``.
@@ -57,60 +49,25 @@ class Exchange:
     #: Made by a handler that sends its own last message, set when it should.
     turn: asyncio.Event | None = None
     _body_read = False
-    #: How a WebSocket ended: by its client, or by its handler.
-    _client_left = _handler_closed = False
 
     def __init__(
         self, scope: Scope, receive: Receive, send: Send, lifecycle: Lifecycle, on_stream: OnStream
     ) -> None:
         """``on_stream`` is called when this becomes a stream, and when that stream is complete."""
         self.scope = scope
+        self._receive = receive
         self.lifecycle = lifecycle
         self._on_stream = on_stream
-        self._receive = receive
         self._send = send
         self.began = time.monotonic()
         self.task: asyncio.Task[object] = asyncio.current_task()  # type: ignore[assignment]
-
-    @cached_property
-    def request_id(self) -> str:
-        """The id of this request in logs: the caller's, or a new one."""
-        return request_id_of(self.scope["headers"])
-
-    @property
-    def method(self) -> str:
-        return str(self.scope.get("method", "WS"))
-
-    @property
-    def path(self) -> str:
-        return str(self.scope["path"])
-
-    @property
-    def name(self) -> str:
-        """Method and path, for logs and reports."""
-        return f"{self.method} {self.path}"
 
     @property
     def mid_record(self) -> bool:
         """Whether the client is connected and has received only a part of a record."""
         if self.records is None or self.records.whole or self.complete:
             return False
-        return not getattr(getattr(self._receive, "__self__", None), "disconnected", False)
-
-    def outcome(self) -> tuple[int, str]:
-        """The status for the log, and who ended it early: ``client``, ``stop`` or nobody.
-
-        Valid when the handler is done. Clients leave streams as a matter of course; one
-        that leaves before its response is complete gets CLIENT_GONE.
-        """
-        status = self.status or 500  # the server's answer where a handler sends none
-        if self.cut or self.ended:
-            return status, "stop"
-        server = getattr(self._receive, "__self__", None)
-        left = self._client_left or getattr(server, "disconnected", False)
-        if self._handler_closed or not left:
-            return status, ""
-        return (status if self.stream else CLIENT_GONE), "client"
+        return not self.client_gone
 
     def send(self, message: Message) -> Awaitable[None]:
         kind = message["type"]
@@ -269,20 +226,33 @@ class Exchange:
                 async with asyncio.timeout(LINGER):
                     closing = b"" if self.records is None else self.records.closing
                     await self.send({"type": "http.response.body", "body": closing})
-        elif self.status == 0:
+        elif self.status == 0 and self.cause == "deadline":
+            await self.answer(504, "the request took longer than its deadline allows")
+        elif self.status == 0 and not self.client_gone:
             await self.decline()
 
     async def decline(self) -> None:
         """Answer 503, so that the client tries another pod."""
+        headers = ((b"retry-after", b"1"), (b"connection", b"close"))
+        await self.answer(503, "the service is restarting: try again", *headers)
+
+    async def answer(self, status: int, detail: str, *more: tuple[bytes, bytes]) -> None:
+        """Answer instead of the handler, with a problem and ``more`` headers."""
         kind = "websocket.http" if self.scope["type"] == "websocket" else "http"
-        headers = [(b"retry-after", b"1"), (b"content-length", b"0"), (b"connection", b"close")]
-        await self.send({"type": f"{kind}.response.start", "status": 503, "headers": headers})
-        await self.send({"type": f"{kind}.response.body", "body": b""})
+        headers, body = encode(problem(status, detail, self.request_id))
+        start = {"type": f"{kind}.response.start", "status": status, "headers": [*headers, *more]}
+        await self.send(start)
+        await self.send({"type": f"{kind}.response.body", "body": body})
+
+    def cancel(self, cause: Cause, reason: str = "") -> None:
+        """Cancel the handler; ``reason`` or the cause becomes the cancellation's message."""
+        self.cause = cause
+        self.task.cancel(reason or cause)
 
     def abort(self, reason: str) -> None:
-        """Cancel the handler; ``reason`` becomes the cancellation's message."""
+        """Cut off by a stop."""
         self.cut = self.mid_record or not self.ended
-        self.task.cancel(reason)
+        self.cancel("hurried" if self.lifecycle.hurried.is_set() else "drain", reason)
 
     async def wait_done(self, timeout: float) -> bool:
         """Wait until the handler and its background work are done; False after ``timeout``."""

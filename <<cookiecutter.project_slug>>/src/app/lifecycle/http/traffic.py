@@ -8,14 +8,17 @@ import asyncio
 import contextlib
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import structlog
 
 from app.lifecycle.asgi import App, Receive, Scope, Send
 from app.lifecycle.drain import Evidence, Rotation
+from app.lifecycle.http.deadlines import sweep_forever
 from app.lifecycle.http.exchange import Exchange
 from app.lifecycle.http.server import HttpServer
+from app.lifecycle.http.threads import OverdueThreads
 from app.lifecycle.phase import Lifecycle
 from app.observability.logging import current_request
 
@@ -49,6 +52,10 @@ class Traffic:
         self.on_late_stream: Callable[[Exchange], object] | None = None
         #: When the last new request began, on the monotonic clock.
         self.last_request = -math.inf
+        #: ``def`` endpoints that go on after their request was cancelled.
+        self.overdue_threads = OverdueThreads()
+        #: Cancelled requests by cause.
+        self.cancelled: Counter[str] = Counter()
         # Counted during a stop:
         self.requests_served = 0
         #: Requests answered 503 because they came after ``refuse``.
@@ -71,20 +78,20 @@ class Traffic:
             try:
                 await self._app(scope, exchange.receive, exchange.send)
             except asyncio.CancelledError:
-                if not (exchange.cut or exchange.ended):
+                if not (exchange.cause or exchange.ended):
                     raise
             except Exception as error:
-                if not (exchange.ended or exchange.cut):
+                if not (exchange.ended or exchange.cause):
                     raise
-                # Caused by the stop: a stream has ended cleanly for its client, and the
-                # report names a request that was cut off.
+                # Caused by the cancellation: a stream has ended cleanly for its client, and
+                # the access log and the report name a request that was cut off.
                 log.debug("handler interrupted", path=scope["path"], error=repr(error))
-            if exchange.ended or exchange.cut:
+            if exchange.ended or exchange.cause:
                 await exchange.finish()
         finally:
             self.exchanges.discard(exchange)
             self.open_streams.discard(exchange)
-            if self._lifecycle.draining:
+            if exchange.cause or not exchange.complete or self._lifecycle.draining:
                 self._count(exchange)
             if self.on_done is not None:
                 self.on_done(exchange, time.monotonic() - exchange.began)
@@ -98,6 +105,10 @@ class Traffic:
     def in_flight(self) -> int:
         """How many requests are not done, including their background work; no streams."""
         return len(self.exchanges) - len(self.open_streams)
+
+    async def keep_deadlines(self) -> None:
+        """Cancel requests whose time is over or whose client has left, until cancelled."""
+        await sweep_forever(self.exchanges, self.overdue_threads)
 
     def refuse(self) -> None:
         """Answer new requests with 503 from now on."""
@@ -113,6 +124,12 @@ class Traffic:
         return [exchange for exchange in aborted if exchange in self.exchanges]
 
     def _count(self, exchange: Exchange) -> None:
+        # Starlette itself cancels a streaming response whose client has left.
+        left = exchange.client_gone and not (exchange.complete or exchange.stream)
+        if cause := exchange.cause or ("client gone" if left else ""):
+            self.cancelled[cause] += 1
+        if not self._lifecycle.draining:
+            return
         if exchange.cut:
             self.requests_cut.append(exchange.name)
         elif exchange.refused:
