@@ -17,13 +17,14 @@ from app.lifecycle.settings import (
     Port,
     Probes,
     Proxy,
+    Requests,
     Seconds,
     Shutdown,
     matches,
 )
 
 #% else
-from app.lifecycle.settings import Group, Kubernetes, Port, Probes, Proxy, Shutdown
+from app.lifecycle.settings import Group, Kubernetes, Port, Probes, Proxy, Requests, Shutdown
 
 #% endif
 PREFIX = "APP_"
@@ -129,10 +130,22 @@ class Settings(BaseSettings):
     kubernetes: Kubernetes = Kubernetes()
     proxy: Proxy = Proxy()
     probes: Probes = Probes()
+    requests: Requests = Requests()
 #% if cookiecutter.leader_election == "yes"
     leader_election: LeaderElection = LeaderElection()
 #% endif
     log: Log = Log()
+
+    @model_validator(mode="after")
+    def _least_keep_alive_below_keep_alive(self) -> "Settings":
+        least = self.requests.keep_alive_least_seconds
+        if least is not None and least > self.keep_alive_seconds:
+            raise ValueError(
+                f"REQUESTS__KEEP_ALIVE_LEAST_SECONDS={least:g} is above "
+                f"APP_KEEP_ALIVE_SECONDS={self.keep_alive_seconds}: raise the one or lower the "
+                "other"
+            )
+        return self
 
     @model_validator(mode="after")
     def _two_ports(self) -> "Settings":

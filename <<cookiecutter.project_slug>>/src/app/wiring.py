@@ -1,6 +1,7 @@
 """How the settings reach the lifecycle, the cluster and the log."""
 
 from app.lifecycle.http.forwarded import Proxy
+from app.lifecycle.http.limits import Limits
 from app.lifecycle.kubernetes.identity import Cluster, Identity, ServiceName
 from app.lifecycle.service import Options, Service
 from app.lifecycle.settings import listed
@@ -18,7 +19,8 @@ def options(settings: Settings) -> Options:
         port=settings.port,
         management_port=settings.management_port,
         control_socket=settings.control_socket,
-        keep_alive=settings.keep_alive_seconds,
+        limits=limits(settings),
+        max_connections=settings.requests.max_connections,
         probes_on_main_port=settings.probes.main_port,
         stall=settings.probes.stall_seconds,
         unready=settings.probes.unready_seconds,
@@ -39,6 +41,20 @@ def options(settings: Settings) -> Options:
             headers=frozenset(listed(settings.proxy.headers)),
             root_path=settings.proxy.root_path,
         ),
+    )
+
+
+def limits(settings: Settings) -> Limits:
+    """What a client of the main port may take."""
+    requests = settings.requests
+    return Limits(
+        header_seconds=requests.header_seconds,
+        header_bytes=requests.header_bytes,
+        body_bytes=requests.body_bytes,
+        least_rate=requests.least_rate,
+        stall_seconds=requests.stall_seconds,
+        keep_alive=settings.keep_alive_seconds,
+        keep_alive_least=requests.keep_alive_least_seconds,
     )
 
 

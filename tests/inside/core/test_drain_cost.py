@@ -11,7 +11,8 @@ import pytest
 from app.lifecycle.asgi import Message, Receive, Scope, Send
 from app.lifecycle.drain import DrainPolicy, Evidence, drain
 from app.lifecycle.event import Event
-from app.lifecycle.http.server import Connection, Connections, HttpServer
+from app.lifecycle.http.connections import Connection, Connections
+from app.lifecycle.http.server import HttpServer
 from app.lifecycle.http.traffic import Traffic, TrafficGauge
 from app.lifecycle.phase import Lifecycle
 

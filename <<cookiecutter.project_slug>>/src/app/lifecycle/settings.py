@@ -174,3 +174,60 @@ class Probes(Group):
         description="Also serve /livez and /readyz on APP_PORT, for load balancers and to check "
         "which pods answer at the Service's address.",
     )
+
+
+class Requests(Group):
+    """What a client may take of the service, and how long."""
+
+    header_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Time until the headers of a request must be complete, from their first byte, "
+        "and until the first byte, from the connection.",
+    )
+    header_bytes: int = Field(
+        default=64 * 1024,
+        ge=1024,
+        le=16 * 1024 * 1024,
+        description="Largest request line with its headers, in bytes; beyond it the client gets "
+        "431.",
+    )
+    body_bytes: int = Field(
+        default=1024 * 1024,
+        ge=0,
+        description="Largest body of a request, in bytes; beyond it the client gets 413. "
+        "FastAPI's max_body_size overrides it for the application, a router or a route. 0: no "
+        "limit.",
+    )
+    least_rate: float = Field(
+        default=500.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Bytes per second that a client must send of a body, or take of a response "
+        "that waits for it. 0: no limit.",
+    )
+    stall_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Time by which a client may fall behind that rate: one that sends or takes "
+        "nothing is disconnected after it. Proxies that buffer read in bursts, so keep it long.",
+    )
+    max_connections: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most open connections to the main port; further ones are closed at once. "
+        "Default, and at most: what the limit of file descriptors allows.",
+    )
+    keep_alive_least_seconds: float | None = Field(
+        default=None,
+        ge=1,
+        le=7200,
+        allow_inf_nan=False,
+        description="Idle time after which connections are closed while there are almost as many "
+        "as max_connections allows. Default: APP_KEEP_ALIVE_SECONDS, so that it makes no "
+        "difference.",
+    )
