@@ -87,7 +87,12 @@ class Service:
         self._probe_routes = self.probes.routes()
         # Inside of ``traffic``, so that probes do not pass through it.
         forwarded = Forwarded(app, options.proxy)
-        self.traffic = Traffic(forwarded, self.lifecycle, uncounted=self._main_port_probes())
+        self.traffic = Traffic(
+            forwarded,
+            self.lifecycle,
+            uncounted=self._main_port_probes(),
+            body_limit=options.limits.body_bytes,
+        )
 
     def _main_port_probes(self) -> dict[str, App]:
         """The probes on the main port."""

@@ -33,6 +33,8 @@ class Pace:
     total: int
     #: Seconds that the client may still fall behind.
     credit: float
+    #: Whether the client waited for the handler when last looked at.
+    waited: bool = False
 
 
 class Connections(ServerState):

@@ -80,13 +80,15 @@ class Edge:
         """Whether the client sends the body of its request fast enough."""
         if not self._limits.least_rate:
             return True
-        pace = connection.body_pace
+        pace, waits = connection.body_pace, connection.waits_for_handler()
         if pace is None or pace.began != connection.since:
-            credit = self._limits.stall_seconds - (now - connection.since)
-            connection.body_pace = Pace(connection.since, connection.received, credit)
+            late = 0.0 if waits else now - connection.since
+            credit = self._limits.stall_seconds - late
+            connection.body_pace = Pace(connection.since, connection.received, credit, waits)
             return True
-        if connection.waits_for_handler():
+        if waits or pace.waited:  # or for a part of this time
             passed = 0.0
+        pace.waited = waits
         return self._keeps(pace, connection.received, passed)
 
     def _reads(self, connection: Connection, passed: float) -> bool:

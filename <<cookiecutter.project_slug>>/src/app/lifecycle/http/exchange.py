@@ -9,6 +9,7 @@ from functools import cached_property
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.lifecycle.asgi import Message, Receive, Scope, Send
+from app.lifecycle.http.body import Body
 from app.lifecycle.http.records import Records, stream_in
 from app.lifecycle.phase import Lifecycle
 from app.observability.logging import request_id_of
@@ -56,6 +57,10 @@ class Exchange:
     ends_at: float | None = None
     #: Made by a handler that sends its own last message, set when it should.
     turn: asyncio.Event | None = None
+    #: The service has answered instead of the handler, which sees its client as gone.
+    answered = False
+    body_limit = 0  # bytes; 0: no limit
+    _body: Body | None = None
     _body_read = False
     #: How a WebSocket ended: by its client, or by its handler.
     _client_left = _handler_closed = False
@@ -113,6 +118,8 @@ class Exchange:
         return (status if self.stream else CLIENT_GONE), "client"
 
     def send(self, message: Message) -> Awaitable[None]:
+        if self.answered:
+            return asyncio.sleep(0)
         kind = message["type"]
         if kind == "http.response.start":
             self._start(message)
@@ -214,6 +221,12 @@ class Exchange:
         return any(name in names for name, _ in self.scope["headers"])
 
     async def receive(self) -> Message:
+        if self.answered:
+            return {"type": "http.disconnect"}
+        if self._body is None and self.scope["type"] == "http":
+            self._body = Body(self.scope, self._receive, self._send, self.body_limit)
+            if not self.status and self._body.announced_too_large():
+                return await self._body.refuse(self)
         # No await before the server's own: Starlette polls for a disconnect in a
         # scope that is cancelled at the first one.
         message = {} if self._closed_to_handler() else await self._receive()
@@ -223,6 +236,8 @@ class Exchange:
         self._body_read = not message.get("more_body", False)
         if message["type"] == "websocket.disconnect":
             self._client_left = True
+        elif self._body and self._body.too_large(message.get("body", b"")) and not self.complete:
+            return await self._body.refuse(self)
         return message
 
     def _closed_to_handler(self) -> bool:
