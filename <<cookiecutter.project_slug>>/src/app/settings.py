@@ -20,11 +20,21 @@ from app.lifecycle.settings import (
     Requests,
     Seconds,
     Shutdown,
+    WebSockets,
     matches,
 )
 
 #% else
-from app.lifecycle.settings import Group, Kubernetes, Port, Probes, Proxy, Requests, Shutdown
+from app.lifecycle.settings import (
+    Group,
+    Kubernetes,
+    Port,
+    Probes,
+    Proxy,
+    Requests,
+    Shutdown,
+    WebSockets,
+)
 
 #% endif
 PREFIX = "APP_"
@@ -131,6 +141,7 @@ class Settings(BaseSettings):
     proxy: Proxy = Proxy()
     probes: Probes = Probes()
     requests: Requests = Requests()
+    websockets: WebSockets = WebSockets()
 #% if cookiecutter.leader_election == "yes"
     leader_election: LeaderElection = LeaderElection()
 #% endif

@@ -46,7 +46,7 @@ def options(settings: Settings) -> Options:
 
 def limits(settings: Settings) -> Limits:
     """What a client of the main port may take."""
-    requests = settings.requests
+    requests, websockets = settings.requests, settings.websockets
     return Limits(
         header_seconds=requests.header_seconds,
         header_bytes=requests.header_bytes,
@@ -55,6 +55,10 @@ def limits(settings: Settings) -> Limits:
         stall_seconds=requests.stall_seconds,
         keep_alive=settings.keep_alive_seconds,
         keep_alive_least=requests.keep_alive_least_seconds,
+        message_bytes=websockets.message_bytes,
+        ping=websockets.ping_seconds,
+        pong=websockets.pong_seconds,
+        websockets=websockets.max_open,
     )
 
 

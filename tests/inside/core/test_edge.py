@@ -199,23 +199,6 @@ def test_a_quiet_stream_is_left_alone(serve: Start) -> None:
         assert client.chunk() == b"data: 2\n\n"
 
 
-def test_a_websocket_is_left_alone(serve: Start) -> None:
-    service = serve("tests.apps.edge", **QUICK)
-    with service.connect() as client:
-        client.ask(
-            "/ws",
-            upgrade="websocket",
-            connection="upgrade",
-            sec_websocket_version="13",
-            sec_websocket_key="dGhlIHNhbXBsZSBub25jZQ==",
-        )
-        assert client.head().status == 101
-        with service.connect() as other:
-            assert other.ends()  # a silent one, opened later
-        assert service.status()["streams"] == 1
-    assert closed(service, "idle") + closed(service, "header") == 0
-
-
 def test_more_connections_than_allowed_are_closed(serve: Start) -> None:
     service = serve("tests.apps.edge", **PATIENT, APP_REQUESTS__MAX_CONNECTIONS="3")
     clients = [service.connect() for _ in range(3)]

@@ -66,6 +66,12 @@ def measures(
             [({}, connections.refused)],
         ),
         Metric(
+            "app_websockets_refused_total",
+            "counter",
+            "WebSockets that were refused because too many were open.",
+            [({}, connections.websockets_refused)],
+        ),
+        Metric(
             "app_connections_closed_total",
             "counter",
             "Connections to the main port that the service closed for this reason.",

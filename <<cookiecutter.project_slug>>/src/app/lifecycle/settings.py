@@ -231,3 +231,36 @@ class Requests(Group):
         "as max_connections allows. Default: APP_KEEP_ALIVE_SECONDS, so that it makes no "
         "difference.",
     )
+
+
+class WebSockets(Group):
+    """What the client of a WebSocket may take."""
+
+    message_bytes: int = Field(
+        default=1024 * 1024,
+        ge=1,
+        description="Largest message from a client, in bytes; beyond it the WebSocket is closed "
+        "with code 1009.",
+    )
+    ping_seconds: float = Field(
+        default=20.0,
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Time between two pings, which also keep proxies from closing a quiet "
+        "WebSocket.",
+    )
+    pong_seconds: float = Field(
+        default=20.0,
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Time in which a client must answer a ping; else its WebSocket is closed with "
+        "code 1011.",
+    )
+    max_open: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most open WebSockets; further ones get 503 instead of their upgrade. Default: "
+        "as many as connections.",
+    )

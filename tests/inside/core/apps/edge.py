@@ -88,5 +88,13 @@ async def echo(websocket: WebSocket) -> None:
         await websocket.send_text(text)
 
 
+@app.websocket("/flood")
+async def flood(websocket: WebSocket) -> None:
+    """More messages than a client that does not read can take."""
+    await websocket.accept()
+    while True:
+        await websocket.send_text("x" * 65536)
+
+
 if __name__ == "__main__":
     sys.exit(run(app))

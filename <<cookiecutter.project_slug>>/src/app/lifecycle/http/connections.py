@@ -40,11 +40,11 @@ class Pace:
 class Connections(ServerState):
     """uvicorn's connections, with counts; ``limit`` is how many may be open."""
 
-    def __init__(self, limit: int, limits: Limits | None = None) -> None:
+    def __init__(self, limit: int, limits: Limits) -> None:
         super().__init__()
         self.accepted = 0
         self.limit = limit
-        self.limits = limits or Limits()
+        self.limits = limits
         #: Connections that were closed at once because of the limit.
         self.refused = 0
         #: How many connections were closed for each reason.

@@ -1,14 +1,15 @@
 """Timeouts of the main port: one look a second at each open connection, no timers.
 
 A client is closed when it says nothing, sends its headers or its body too slowly, does not
-read its response, or has no more requests. What the service itself takes never counts, and
-WebSockets are left alone.
+read its response, or has no more requests. What the service itself takes never counts.
+WebSockets have pings instead.
 """
 
 import socket
 import struct
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 
@@ -32,6 +33,8 @@ class Edge:
         self._connections = connections
         self._limits = connections.limits
         self._looked = 0.0
+        #: When WebSockets were found to be closing that still have something to send.
+        self._closing: dict[Any, float] = {}
         #: Another measure of how busy the service is, from 0 to 1.
         self.load: Callable[[], float] = lambda: 0.0
 
@@ -41,8 +44,15 @@ class Edge:
         self._adapt()
         before = dict(self._connections.closed)
         for connection in list(self._connections.connections):
-            if isinstance(connection, Connection):  # no WebSocket
+            if isinstance(connection, Connection):
                 self._check(connection, now, passed)
+            elif connection.transport.is_closing():
+                self._check_closing(connection, now)
+        self._closing = {
+            one: since
+            for one, since in self._closing.items()
+            if one in self._connections.connections
+        }
         slow = {
             reason: count - before[reason]
             for reason, count in self._connections.closed.items()
@@ -64,6 +74,12 @@ class Edge:
                 connection.refuse(408, "body", "the body of the request came too slowly")
         elif not connection.responding():
             self._check_between_requests(connection, now)
+
+    def _check_closing(self, websocket: Any, now: float) -> None:
+        """A client that does not read would keep a WebSocket open for ever."""
+        if now - self._closing.setdefault(websocket, now) > self._limits.stall_seconds:
+            self._connections.closed["write"] += 1
+            websocket.transport.abort()
 
     def _check_between_requests(self, connection: Connection, now: float) -> None:
         waited = now - connection.since

@@ -21,5 +21,10 @@ class Limits:
     keep_alive: float = 75.0
     #: The same at the connection limit, or None: no difference.
     keep_alive_least: float | None = None
+    #: Bytes of a message to a WebSocket.
+    message_bytes: int = 1024 * 1024
+    #: Seconds between two pings, and in which a client must answer one.
+    ping: float = 20.0
+    pong: float = 20.0
     #: Open WebSockets, or None.
     websockets: int | None = None

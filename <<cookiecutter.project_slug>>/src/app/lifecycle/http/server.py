@@ -48,12 +48,16 @@ class HttpServer:
         **options: Any,
     ) -> None:
         self._socket = sock
+        limits = limits or Limits()
         self._config = uvicorn.Config(
             app,
             http=Connection,
             log_config=None,
             access_log=False,
             proxy_headers=False,  # see ``forwarded``
+            ws_max_size=limits.message_bytes,
+            ws_ping_interval=limits.ping,
+            ws_ping_timeout=limits.pong,
             **options,
         )
         self._server = uvicorn.Server(self._config)
