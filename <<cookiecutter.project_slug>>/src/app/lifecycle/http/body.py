@@ -21,6 +21,16 @@ MAX_BODY_SIZE_SCOPE_KEY = "starlette.max_body_size"
 DISCARD = 1.0
 
 
+def has_header(scope: Scope, *names: bytes) -> bool:
+    """Whether the request has one of these headers."""
+    return any(name in names for name, _ in scope["headers"])
+
+
+def has_body(scope: Scope) -> bool:
+    """Whether the request has a body (RFC 9112, section 6.3)."""
+    return has_header(scope, b"content-length", b"transfer-encoding")
+
+
 class Body:
     """How much of a body has been read; ``limit`` is in bytes, 0 means none.
 
@@ -70,7 +80,7 @@ class Body:
         await exchange.send({"type": "http.response.start", "status": 413, "headers": headers})
         await exchange.send({"type": "http.response.body", "body": body, "more_body": True})
         exchange.answered = exchange.complete = True
-        if not any(name == b"expect" for name, _ in self._scope["headers"]):
+        if not has_header(self._scope, b"expect"):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(DISCARD):
                     while (await self._receive()).get("more_body", False):

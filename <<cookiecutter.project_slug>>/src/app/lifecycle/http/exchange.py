@@ -9,7 +9,7 @@ from functools import cached_property
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.lifecycle.asgi import Message, Receive, Scope, Send
-from app.lifecycle.http.body import Body
+from app.lifecycle.http.body import Body, has_body, has_header
 from app.lifecycle.http.records import Records, stream_in
 from app.lifecycle.phase import Lifecycle
 from app.observability.logging import request_id_of
@@ -129,7 +129,7 @@ class Exchange:
                 self.complete = True
                 if self.stream:
                     self._on_stream(self)
-                if self.lifecycle.draining and not self._body_read and self._has_body():
+                if self.lifecycle.draining and not self._body_read and has_body(self.scope):
                     return self._read_then_send(message)
             elif self.records is not None:
                 return self._send_records(message, self.records)
@@ -206,19 +206,12 @@ class Exchange:
         reset it, and the client may lose the response (RFC 9112, section 9.6). A client
         that expects ``100 Continue`` sends no body any more.
         """
-        if not self._has_header(b"expect"):
+        if not has_header(self.scope, b"expect"):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LINGER):
                     while not (self._body_read or self.ended):
                         await self.receive()
         await self._send(message)
-
-    def _has_body(self) -> bool:
-        """Whether the request has a body (RFC 9112, section 6.3)."""
-        return self._has_header(b"content-length", b"transfer-encoding")
-
-    def _has_header(self, *names: bytes) -> bool:
-        return any(name in names for name, _ in self.scope["headers"])
 
     async def receive(self) -> Message:
         if self.answered:
