@@ -2,9 +2,9 @@
 
 import asyncio
 import math
-import time
 from dataclasses import dataclass
 from http import HTTPStatus
+from time import monotonic
 from typing import Literal, get_args
 
 import structlog
@@ -107,14 +107,16 @@ class Connection(HttpToolsProtocol):
     """
 
     opened: float
+    _most_room: int
     server_state: Connections
     #: What is being read: NOTHING, HEAD or BODY.
     reading = NOTHING
     #: When that began, or the last response was complete; on the monotonic clock.
     since = 0.0
-    #: Bytes read so far, and how many they were when the current head began.
+    #: Bytes read so far.
     received = 0
-    _head_began = 0
+    #: Bytes that the head which is being read may still have; less than 0: too large.
+    _room = 0
     #: Kept by ``edge``, for a client that is slow.
     body_pace: Pace | None = None
     write_pace: Pace | None = None
@@ -129,7 +131,8 @@ class Connection(HttpToolsProtocol):
             state.refused += 1
             return
         super().connection_made(transport)
-        self.opened = self.since = time.monotonic()
+        self._most_room = state.limits.header_bytes
+        self.opened = self.since = monotonic()
         state.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -141,25 +144,26 @@ class Connection(HttpToolsProtocol):
     # -- what is read -------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        if self.reading == NOTHING:
-            self.reading = HEAD
-            self.since = time.monotonic()
-            self._head_began = self.received
-        self.received += len(data)
-        if self.reading == HEAD:
-            over = self.received - self._head_began - self.server_state.limits.header_bytes
-            if over > 0:
-                self._read_head(data[:-over], data[-over:])
+        size = len(data)
+        self.received += size
+        if self.reading != BODY:
+            if self.reading == NOTHING:
+                self.reading = HEAD
+                self.since = monotonic()
+                self._room = self._most_room
+            self._room -= size
+            if self._room < 0:
+                self._read_head(data)
                 return
         super().data_received(data)
 
-    def _read_head(self, within: bytes, rest: bytes) -> None:
-        """Read what is ``within`` the limit of a head, and the rest if the head is complete."""
-        super().data_received(within)
+    def _read_head(self, data: bytes) -> None:
+        """Read what is within the limit of a head, and the rest if the head is complete."""
+        super().data_received(data[: self._room])
         if self.reading == HEAD and not self.transport.is_closing():
             self.refuse(431, "headers_too_large", "the headers of the request are too large")
         elif self in self.connections and not self.transport.is_closing():
-            super().data_received(rest)
+            super().data_received(data[self._room :])
 
     def on_headers_complete(self) -> None:
         self.reading = BODY
@@ -168,7 +172,7 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self.reading = NOTHING
         if self.cycle is not None and self.cycle.response_complete:
-            self.since = time.monotonic()
+            self.since = monotonic()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -178,8 +182,9 @@ class Connection(HttpToolsProtocol):
         # As uvicorn does it, but for the timer.
         self.server_state.total_requests += 1
         if not self.transport.is_closing():
-            self.flow.resume_reading()
-            self.since = time.monotonic()
+            if self.flow.read_paused:
+                self.flow.resume_reading()
+            self.since = monotonic()
 
     def handle_websocket_upgrade(self) -> None:
         state = self.server_state
