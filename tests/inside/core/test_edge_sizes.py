@@ -91,6 +91,14 @@ def test_a_huge_body_is_answered_413(
     assert not service.lines(level="error")
 
 
+def test_a_client_that_sends_it_all_first_is_not_reset(serve: Start) -> None:
+    service = serve("tests.apps.edge", **PATIENT)
+    with service.connect() as client:
+        announced(client, "/body", 20 * MIB)
+        assert client.response().status == 413
+        assert client.ends()
+
+
 def test_a_client_that_asks_first_sends_no_huge_body(serve: Start) -> None:
     service = serve("tests.apps.edge", **PATIENT)
     with service.connect() as client:
