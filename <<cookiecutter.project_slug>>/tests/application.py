@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator
 
 import structlog
-from fastapi import BackgroundTasks, FastAPI, WebSocket
+from fastapi import BackgroundTasks, FastAPI, Request, WebSocket
 from starlette.responses import StreamingResponse
 
 from app import environment, wiring
@@ -56,6 +56,27 @@ async def fail() -> str:
 async def background(tasks: BackgroundTasks, seconds: float) -> str:
     tasks.add_task(asyncio.sleep, seconds)
     return "accepted"
+
+
+@app.post("/body")
+async def body(request: Request) -> int:
+    return len(await request.body())
+
+
+@app.post("/upload", max_body_size=4 * 1024 * 1024)
+async def upload(request: Request) -> int:
+    return len(await request.body())
+
+
+@app.get("/flood")
+async def flood() -> StreamingResponse:
+    """More than any buffer takes."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 65536
+
+    return StreamingResponse(parts(), media_type="application/octet-stream")
 
 
 @app.get("/events")

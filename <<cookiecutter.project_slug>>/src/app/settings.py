@@ -20,11 +20,21 @@ from app.lifecycle.settings import (
     Requests,
     Seconds,
     Shutdown,
+    WebSockets,
     matches,
 )
 
 #% else
-from app.lifecycle.settings import Group, Kubernetes, Port, Probes, Proxy, Requests, Shutdown
+from app.lifecycle.settings import (
+    Group,
+    Kubernetes,
+    Port,
+    Probes,
+    Proxy,
+    Requests,
+    Shutdown,
+    WebSockets,
+)
 
 #% endif
 PREFIX = "APP_"
@@ -131,6 +141,7 @@ class Settings(BaseSettings):
     proxy: Proxy = Proxy()
     probes: Probes = Probes()
     requests: Requests = Requests()
+    websockets: WebSockets = WebSockets()
 #% if cookiecutter.leader_election == "yes"
     leader_election: LeaderElection = LeaderElection()
 #% endif
@@ -144,6 +155,17 @@ class Settings(BaseSettings):
                 f"REQUESTS__TIMEOUT_SECONDS={timeout:g} is above "
                 f"APP_SHUTDOWN__LIMIT_SECONDS={limit:g}: a stop would cut off requests that still "
                 "have time; raise the limit or lower the timeout"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _least_keep_alive_below_keep_alive(self) -> "Settings":
+        least = self.requests.keep_alive_least_seconds
+        if least is not None and least > self.keep_alive_seconds:
+            raise ValueError(
+                f"REQUESTS__KEEP_ALIVE_LEAST_SECONDS={least:g} is above "
+                f"APP_KEEP_ALIVE_SECONDS={self.keep_alive_seconds}: raise the one or lower the "
+                "other"
             )
         return self
 

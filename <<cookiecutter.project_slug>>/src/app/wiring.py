@@ -3,6 +3,7 @@
 import math
 
 from app.lifecycle.http.forwarded import Proxy
+from app.lifecycle.http.limits import Limits
 from app.lifecycle.kubernetes.identity import Cluster, Identity, ServiceName
 from app.lifecycle.service import Options, Service
 from app.lifecycle.settings import listed
@@ -20,8 +21,9 @@ def options(settings: Settings) -> Options:
         port=settings.port,
         management_port=settings.management_port,
         control_socket=settings.control_socket,
-        keep_alive=settings.keep_alive_seconds,
         request_timeout=request_timeout(settings),
+        limits=limits(settings),
+        max_connections=settings.requests.max_connections,
         probes_on_main_port=settings.probes.main_port,
         stall=settings.probes.stall_seconds,
         unready=settings.probes.unready_seconds,
@@ -51,6 +53,24 @@ def request_timeout(settings: Settings) -> float:
     if seconds is None:
         return settings.shutdown.limit_seconds or math.inf
     return seconds or math.inf
+
+
+def limits(settings: Settings) -> Limits:
+    """What a client of the main port may take."""
+    requests, websockets = settings.requests, settings.websockets
+    return Limits(
+        header_seconds=requests.header_seconds,
+        header_bytes=requests.header_bytes,
+        body_bytes=requests.body_bytes,
+        least_rate=requests.least_rate,
+        stall_seconds=requests.stall_seconds,
+        keep_alive=settings.keep_alive_seconds,
+        keep_alive_least=requests.keep_alive_least_seconds,
+        message_bytes=websockets.message_bytes,
+        ping=websockets.ping_seconds,
+        pong=websockets.pong_seconds,
+        websockets=websockets.max_open,
+    )
 
 
 def cluster(settings: Settings) -> Cluster:

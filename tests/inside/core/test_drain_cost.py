@@ -11,7 +11,9 @@ import pytest
 from app.lifecycle.asgi import Message, Receive, Scope, Send
 from app.lifecycle.drain import DrainPolicy, Evidence, drain
 from app.lifecycle.event import Event
-from app.lifecycle.http.server import Connection, Connections, HttpServer
+from app.lifecycle.http.connections import Connection, Connections
+from app.lifecycle.http.limits import Limits
+from app.lifecycle.http.server import HttpServer
 from app.lifecycle.http.traffic import Traffic, TrafficGauge
 from app.lifecycle.phase import Lifecycle
 
@@ -135,7 +137,7 @@ class Unused(Connection):
 @pytest.fixture
 def connections() -> Connections:
     """A thousand unused ones, the newest of which was opened at 999."""
-    found = Connections(2000)
+    found = Connections(2000, Limits())
     found.connections.update(Unused(opened) for opened in range(1000))
     Unused.looks = 0
     return found

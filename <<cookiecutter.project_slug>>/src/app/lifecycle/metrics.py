@@ -7,7 +7,7 @@ thread are copied before they are iterated.
 import time
 
 from app.lifecycle.checks import Checks
-from app.lifecycle.http.server import Connections
+from app.lifecycle.http.connections import Connections
 from app.lifecycle.http.traffic import Traffic
 from app.lifecycle.management.probes import Probes
 from app.lifecycle.phase import Lifecycle, Phase
@@ -73,8 +73,25 @@ def measures(
         Metric(
             "app_connections_refused_total",
             "counter",
-            "Connections to the main port closed at once, for want of file descriptors.",
+            "Connections to the main port closed at once because of their limit.",
             [({}, connections.refused)],
+        ),
+        Metric(
+            "app_websockets_refused_total",
+            "counter",
+            "WebSockets that were refused because too many were open.",
+            [({}, connections.websockets_refused)],
+        ),
+        Metric(
+            "app_connections_closed_total",
+            "counter",
+            "Connections to the main port that the service closed for this reason.",
+            [({"reason": reason}, count) for reason, count in connections.closed.items()],
+        ),
+        _gauge(
+            "app_keep_alive_seconds",
+            "Time after which idle connections to the main port are closed, at present.",
+            connections.keep_alive,
         ),
         _gauge(
             "app_event_loop_stalled_seconds",

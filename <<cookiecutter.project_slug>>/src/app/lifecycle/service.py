@@ -16,6 +16,7 @@ from app.lifecycle.children import release_after_fork
 from app.lifecycle.components import Component, Components
 from app.lifecycle.exits import Exit
 from app.lifecycle.http.forwarded import Forwarded, Proxy
+from app.lifecycle.http.limits import Limits
 from app.lifecycle.http.server import HttpServer
 from app.lifecycle.http.traffic import Traffic
 from app.lifecycle.kubernetes.identity import POD_HEADER, Cluster, Identity
@@ -45,7 +46,9 @@ class Options:
     port: int
     management_port: int
     control_socket: str
-    keep_alive: int
+    limits: Limits
+    #: Most open connections to the main port; None: what the descriptors allow.
+    max_connections: int | None
     #: Seconds until the response to a request must have started; infinite: no limit.
     request_timeout: float
     probes_on_main_port: bool
@@ -87,7 +90,12 @@ class Service:
         self._probe_routes = self.probes.routes()
         # Inside of ``traffic``, so that probes do not pass through it.
         forwarded = Forwarded(app, options.proxy)
-        self.traffic = Traffic(forwarded, self.lifecycle, uncounted=self._main_port_probes())
+        self.traffic = Traffic(
+            forwarded,
+            self.lifecycle,
+            uncounted=self._main_port_probes(),
+            body_limit=options.limits.body_bytes,
+        )
 
     def _main_port_probes(self) -> dict[str, App]:
         """The probes on the main port."""
@@ -178,18 +186,21 @@ class Service:
         server = HttpServer(
             self.traffic,
             main,
-            limit=limits.main,
-            timeout_keep_alive=options.keep_alive,
+            limit=min(limits.main, options.max_connections or limits.main),
+            limits=options.limits,
             server_header=False,
         )
         server.on_death = self.lifecycle.drain
         routes = {
             **self._probe_routes,
-            "/statusz": page(lambda: json.dumps(self.status()), b"application/json"),
+            "/statusz": page(lambda: json.dumps(self._status(server)), b"application/json"),
             "/metrics": page(lambda: self._metrics(server), MEDIA_TYPE),
         }
         control = Control(path, self.lifecycle, self.journal, clients=limits.control)
         return server, Management(routes, management, control, limit=limits.management)
+
+    def _status(self, server: HttpServer) -> dict[str, object]:
+        return {**self.status(), "keep_alive_seconds": server.connections.keep_alive}
 
     def _metrics(self, server: HttpServer) -> str:
         """The content of ``/metrics``."""

@@ -177,11 +177,96 @@ class Probes(Group):
 
 
 class Requests(Group):
-    """What a request may take."""
+    """What a client may take of the service, and how long."""
 
     timeout_seconds: Seconds | None = Field(
         default=None,
         description="Time until a response must have started; then the handler is cancelled and "
         "the client gets 504. Routes can set their own. 0: no limit. Default: "
         "APP_SHUTDOWN__LIMIT_SECONDS, for a stop would cut off what takes longer.",
+    )
+    header_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Time until the headers of a request must be complete, from their first byte, "
+        "and until the first byte, from the connection.",
+    )
+    header_bytes: int = Field(
+        default=64 * 1024,
+        ge=1024,
+        le=16 * 1024 * 1024,
+        description="Largest request line with its headers, in bytes; beyond it the client gets "
+        "431.",
+    )
+    body_bytes: int = Field(
+        default=1024 * 1024,
+        ge=0,
+        description="Largest body of a request, in bytes; beyond it the client gets 413. "
+        "FastAPI's max_body_size overrides it for the application, a router or a route. 0: no "
+        "limit.",
+    )
+    least_rate: float = Field(
+        default=500.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Bytes per second that a client must send of a body, or take of a response "
+        "that waits for it. 0: no limit.",
+    )
+    stall_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Time by which a client may fall behind that rate: one that sends or takes "
+        "nothing is disconnected after it. Proxies that buffer read in bursts, so keep it long.",
+    )
+    max_connections: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most open connections to the main port; further ones are closed at once. "
+        "Default, and at most: what the limit of file descriptors allows.",
+    )
+    keep_alive_least_seconds: float | None = Field(
+        default=None,
+        ge=1,
+        le=7200,
+        allow_inf_nan=False,
+        description="Idle time after which connections are closed while there are almost as many "
+        "as max_connections allows. Default: APP_KEEP_ALIVE_SECONDS, so that it makes no "
+        "difference.",
+    )
+
+
+class WebSockets(Group):
+    """What the client of a WebSocket may take."""
+
+    message_bytes: int = Field(
+        default=1024 * 1024,
+        ge=1,
+        description="Largest message from a client, in bytes; beyond it the WebSocket is closed "
+        "with code 1009.",
+    )
+    ping_seconds: float = Field(
+        default=20.0,
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Time between two pings, which also keep proxies from closing a quiet "
+        "WebSocket.",
+    )
+    pong_seconds: float = Field(
+        default=20.0,
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Time in which a client must answer a ping; else its WebSocket is closed with "
+        "code 1011.",
+    )
+    max_open: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most open WebSockets; further ones get 503 instead of their upgrade. Default: "
+        "as many as connections.",
     )

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.lifecycle.asgi import Message, Receive, Scope, Send
+from app.lifecycle.http.body import Body, has_body, has_header
 from app.lifecycle.http.deadlines import Cause
 from app.lifecycle.http.problem import encode, problem
 from app.lifecycle.http.records import Records, stream_in
@@ -48,6 +49,10 @@ class Exchange(Request):
     ends_at: float | None = None
     #: Made by a handler that sends its own last message, set when it should.
     turn: asyncio.Event | None = None
+    #: The service has answered instead of the handler, which sees its client as gone.
+    answered = False
+    body_limit = 0  # bytes; 0: no limit
+    _body: Body | None = None
     _body_read = False
 
     def __init__(
@@ -70,6 +75,8 @@ class Exchange(Request):
         return not self.client_gone
 
     def send(self, message: Message) -> Awaitable[None]:
+        if self.answered:
+            return asyncio.sleep(0)
         kind = message["type"]
         if kind == "http.response.start":
             self._start(message)
@@ -79,7 +86,7 @@ class Exchange(Request):
                 self.complete = True
                 if self.stream:
                     self._on_stream(self)
-                if self.lifecycle.draining and not self._body_read and self._has_body():
+                if self.lifecycle.draining and not self._body_read and has_body(self.scope):
                     return self._read_then_send(message)
             elif self.records is not None:
                 return self._send_records(message, self.records)
@@ -156,21 +163,20 @@ class Exchange(Request):
         reset it, and the client may lose the response (RFC 9112, section 9.6). A client
         that expects ``100 Continue`` sends no body any more.
         """
-        if not self._has_header(b"expect"):
+        if not has_header(self.scope, b"expect"):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LINGER):
                     while not (self._body_read or self.ended):
                         await self.receive()
         await self._send(message)
 
-    def _has_body(self) -> bool:
-        """Whether the request has a body (RFC 9112, section 6.3)."""
-        return self._has_header(b"content-length", b"transfer-encoding")
-
-    def _has_header(self, *names: bytes) -> bool:
-        return any(name in names for name, _ in self.scope["headers"])
-
     async def receive(self) -> Message:
+        if self.answered:
+            return {"type": "http.disconnect"}
+        if self._body is None and self.scope["type"] == "http":
+            self._body = Body(self.scope, self._receive, self._send, self.body_limit)
+            if not self.status and self._body.announced_too_large():
+                return await self._body.refuse(self)
         # No await before the server's own: Starlette polls for a disconnect in a
         # scope that is cancelled at the first one.
         message = {} if self._closed_to_handler() else await self._receive()
@@ -180,6 +186,8 @@ class Exchange(Request):
         self._body_read = not message.get("more_body", False)
         if message["type"] == "websocket.disconnect":
             self._client_left = True
+        elif self._body and self._body.too_large(message.get("body", b"")) and not self.complete:
+            return await self._body.refuse(self)
         return message
 
     def _closed_to_handler(self) -> bool:

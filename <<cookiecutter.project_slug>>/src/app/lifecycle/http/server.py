@@ -7,7 +7,6 @@ stops in an order that loses requests.
 
 import asyncio
 import contextlib
-import math
 import socket
 import time
 from collections.abc import Callable
@@ -16,117 +15,55 @@ from typing import Any
 import structlog
 import uvicorn
 from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-from uvicorn.server import ServerState
 
 from app.lifecycle.asgi import App
 from app.lifecycle.budget import HURRIED
 from app.lifecycle.event import Event
+from app.lifecycle.http.connections import Connection, Connections
+from app.lifecycle.http.edge import PERIOD, Edge
+from app.lifecycle.http.limits import Limits
 from app.lifecycle.ports import StartError
 
 log = structlog.get_logger(__name__)
 
 #: Seconds that connections get to send what is buffered when they are closed.
 FLUSH = 0.5
-
-
-class Connections(ServerState):
-    """uvicorn's connections, with counts; ``limit`` is how many may be open."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__()
-        self.accepted = 0
-        self.limit = limit
-        #: Connections that were closed at once because of the limit.
-        self.refused = 0
-        #: Connections that had no request yet when last checked, the newest last.
-        #: None until ``newest_unused`` is first called: only a drain needs it.
-        self._unused: dict[Connection, None] | None = None
-        self._removed = asyncio.Event()
-
-    async def all_closed(self) -> None:
-        """Return once no connection is open."""
-        while self.connections:
-            self._removed.clear()
-            await self._removed.wait()
-
-    def add(self, connection: "Connection") -> None:
-        self.accepted += 1
-        if self._unused is not None:
-            self._unused[connection] = None
-
-    def remove(self, connection: "Connection") -> None:
-        if self._unused is not None:
-            self._unused.pop(connection, None)
-        self._removed.set()
-
-    def newest_unused(self) -> float:
-        """When the newest connection without a request was opened; -inf if there is none.
-
-        Its request may be on the way: the drain treats it as a new request. Only the
-        first call goes through all connections.
-        """
-        if self._unused is None:
-            unused = [c for c in self.connections if isinstance(c, Connection) and c.unused()]
-            self._unused = dict.fromkeys(sorted(unused, key=lambda one: one.opened))
-        while self._unused:
-            newest = next(reversed(self._unused))
-            if newest in self.connections and newest.unused():
-                return newest.opened
-            del self._unused[newest]
-        return -math.inf
-
-
-class Connection(HttpToolsProtocol):
-    """A connection that knows when it was opened."""
-
-    opened: float
-    server_state: Connections
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        state = self.server_state
-        if len(state.connections) >= state.limit:
-            self.transport = transport
-            transport.abort()
-            if not state.refused:
-                log.warning("connection limit reached: closing new connections", limit=state.limit)
-            state.refused += 1
-            return
-        super().connection_made(transport)
-        self.opened = time.monotonic()
-        state.add(self)
-
-    def unused(self) -> bool:
-        """Whether no request has arrived on it."""
-        return not isinstance(self.cycle, RequestResponseCycle)
-
-    def flushing(self) -> bool:
-        """Whether a part of a response is still buffered; streams do not count."""
-        if self.transport.get_write_buffer_size() == 0:
-            return False
-        return self.unused() or not self.cycle.scope.get("stream")
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self.server_state.remove(self)
+#: Seconds that the event loop gets to read bytes that have already arrived.
+SETTLE = 0.01
 
 
 class HttpServer:
-    """An ASGI application on a socket; connections beyond ``limit`` are closed at once."""
+    """An ASGI application on a socket; connections beyond ``limit`` are closed at once.
 
-    def __init__(self, app: App, sock: socket.socket, *, limit: int, **options: Any) -> None:
+    ``limits`` is what each connection may take; ``options`` are uvicorn's.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        sock: socket.socket,
+        *,
+        limit: int,
+        limits: Limits | None = None,
+        **options: Any,
+    ) -> None:
         self._socket = sock
+        limits = limits or Limits()
         self._config = uvicorn.Config(
             app,
             http=Connection,
             log_config=None,
             access_log=False,
             proxy_headers=False,  # see ``forwarded``
+            ws_max_size=limits.message_bytes,
+            ws_ping_interval=limits.ping,
+            ws_ping_timeout=limits.pong,
             **options,
         )
         self._server = uvicorn.Server(self._config)
         self._server.servers = []
-        self.connections = self._server.server_state = Connections(limit)
+        self.connections = self._server.server_state = Connections(limit, limits)
+        self.edge = Edge(self.connections)
         self._lifespan: Lifespan | None = None
         self._ticker: asyncio.Task[None] | None = None
         #: Tasks that accept the connections the kernel had ready when the listener closed.
@@ -154,12 +91,15 @@ class HttpServer:
             listening, reason = False, error
         if not listening:
             raise StartError(f"cannot listen on {host} port {port}: {reason}")
-        self._ticker = asyncio.create_task(self._tick(), name="date header")
+        self._ticker = asyncio.create_task(self._tick(), name="date header and edge")
 
     async def _tick(self) -> None:
         while True:
             await self._server.on_tick(0)
-            await asyncio.sleep(1)
+            await asyncio.sleep(PERIOD)
+            # After a blocked loop, clients must not pay for bytes that wait to be read.
+            await asyncio.sleep(SETTLE)
+            self.edge.sweep(time.monotonic())
 
     def flushing(self) -> int:
         """How many connections have a part of a response still to send."""

@@ -32,12 +32,19 @@ class Traffic:
     """ASGI middleware that tracks the requests to ``app``.
 
     ``uncounted`` maps paths to applications whose requests are not tracked: probes of the
-    main port would otherwise keep the pod from ever being quiet.
+    main port would otherwise keep the pod from ever being quiet. ``body_limit`` is the largest
+    body of a request in bytes; 0 means none.
     """
 
     def __init__(
-        self, app: App, lifecycle: Lifecycle, *, uncounted: Mapping[str, App] | None = None
+        self,
+        app: App,
+        lifecycle: Lifecycle,
+        *,
+        uncounted: Mapping[str, App] | None = None,
+        body_limit: int = 0,
     ) -> None:
+        self._body_limit = body_limit
         self._app = app
         self._lifecycle = lifecycle
         self._uncounted = dict(uncounted or {})
@@ -71,6 +78,7 @@ class Traffic:
             return await uncounted(scope, receive, send)
 
         exchange = Exchange(scope, receive, send, self._lifecycle, self._on_stream)
+        exchange.body_limit = self._body_limit
         token = current_request.set(exchange)
         self.last_request = exchange.began
         self.exchanges.add(exchange)
@@ -81,10 +89,10 @@ class Traffic:
                 if not (exchange.cause or exchange.ended):
                     raise
             except Exception as error:
-                if not (exchange.ended or exchange.cause):
+                if not (exchange.ended or exchange.cause or exchange.answered):
                     raise
-                # Caused by the cancellation: a stream has ended cleanly for its client, and
-                # the access log and the report name a request that was cut off.
+                # Caused by the service: a body was too large, a stream has ended cleanly for
+                # its client, or the access log and the report name what was cut off.
                 log.debug("handler interrupted", path=scope["path"], error=repr(error))
             if exchange.ended or exchange.cause:
                 await exchange.finish()
