@@ -17,13 +17,14 @@ from app.lifecycle.settings import (
     Port,
     Probes,
     Proxy,
+    Requests,
     Seconds,
     Shutdown,
     matches,
 )
 
 #% else
-from app.lifecycle.settings import Group, Kubernetes, Port, Probes, Proxy, Shutdown
+from app.lifecycle.settings import Group, Kubernetes, Port, Probes, Proxy, Requests, Shutdown
 
 #% endif
 PREFIX = "APP_"
@@ -129,6 +130,7 @@ class Settings(BaseSettings):
     kubernetes: Kubernetes = Kubernetes()
     proxy: Proxy = Proxy()
     probes: Probes = Probes()
+    requests: Requests = Requests()
 #% if cookiecutter.leader_election == "yes"
     leader_election: LeaderElection = LeaderElection()
 #% endif

@@ -1,13 +1,18 @@
 """How the settings reach the lifecycle, the cluster and the log."""
 
+from typing import TYPE_CHECKING
+
 from app.lifecycle.http.forwarded import Proxy
 from app.lifecycle.kubernetes.identity import Cluster, Identity, ServiceName
 from app.lifecycle.service import Options, Service
-from app.lifecycle.settings import listed
+from app.lifecycle.settings import Requests, listed
 from app.lifecycle.stop import Times
 from app.observability import logging
 from app.observability.access import AccessLog
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.lifecycle.http.shedding import Limits
 
 
 def options(settings: Settings) -> Options:
@@ -39,6 +44,25 @@ def options(settings: Settings) -> Options:
             headers=frozenset(listed(settings.proxy.headers)),
             root_path=settings.proxy.root_path,
         ),
+        shedding=limits(settings.requests),
+    )
+
+
+def limits(requests: Requests) -> "Limits | None":
+    """How many requests may be in flight; None: any number, and nothing is imported."""
+    if requests.max_in_flight is None:
+        return None
+    from app.lifecycle.http.shedding import Limits
+
+    return Limits(
+        most=requests.max_in_flight,
+        least=requests.min_in_flight,
+        adaptive=requests.in_flight_limit == "adaptive",
+        queue=requests.queue,
+        queue_seconds=requests.queue_seconds,
+        priority=requests.priority,
+        header=requests.priority_header,
+        reserved=requests.reserved_share,
     )
 
 

@@ -3,7 +3,7 @@
 import ipaddress
 import os
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -174,3 +174,80 @@ class Probes(Group):
         description="Also serve /livez and /readyz on APP_PORT, for load balancers and to check "
         "which pods answer at the Service's address.",
     )
+
+
+class Requests(Group):
+    """How many requests are served at once, and which come first."""
+
+    max_in_flight: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Requests in flight above which more of them wait or get 503; streams and "
+        "probes do not count. Unset: no limit. Choose what the pod serves within its latency "
+        "target, measured under load.",
+    )
+    in_flight_limit: Literal["fixed", "adaptive"] = Field(
+        default="fixed",
+        description="fixed: the limit is MAX_IN_FLIGHT. adaptive: between MIN_IN_FLIGHT and "
+        "MAX_IN_FLIGHT, lower while requests take over twice as long as in the unloaded service. "
+        "Needs requests that take similar times.",
+    )
+    min_in_flight: int = Field(
+        default=4,
+        ge=1,
+        le=100_000,
+        description="Least limit if it is adaptive. Every minute under load, the latency of the "
+        "unloaded service is measured at this limit.",
+    )
+    queue: int = Field(
+        default=10,
+        ge=0,
+        le=10_000,
+        description="Requests above the limit that may wait, for short bursts; the newest is "
+        "served first. 0: none waits.",
+    )
+    queue_seconds: float = Field(
+        default=0.1,
+        gt=0,
+        le=60,
+        allow_inf_nan=False,
+        description="Longest time in the queue; then the request gets 503.",
+    )
+    priority: Literal["off", "header", "method"] = Field(
+        default="off",
+        description="Which requests are shed last. header: what PRIORITY_HEADER says, low, normal "
+        "or high; anything else is normal. method: POST, PUT, PATCH and DELETE are high, others "
+        "low. off: all are alike.",
+    )
+    priority_header: Annotated[str, matches(r"[A-Za-z0-9][-A-Za-z0-9_]*", "X-Priority")] = Field(
+        default="X-Priority",
+        min_length=1,
+        description="Header with the priority. Any client can claim a high one, unless the proxy "
+        "in front removes the header.",
+    )
+    reserved_share: float = Field(
+        default=0.2,
+        ge=0,
+        lt=1,
+        allow_inf_nan=False,
+        description="Share of the limit that low requests leave free; normal ones leave half of "
+        "it. Only with a PRIORITY.",
+    )
+
+    @model_validator(mode="after")
+    def _limit_in_order(self) -> "Requests":
+        if self.in_flight_limit == "fixed":
+            return self
+        if self.max_in_flight is None:
+            raise ValueError(
+                "IN_FLIGHT_LIMIT=adaptive needs APP_REQUESTS__MAX_IN_FLIGHT: "
+                "set the highest limit that it may choose"
+            )
+        if self.max_in_flight < self.min_in_flight:
+            raise ValueError(
+                f"MAX_IN_FLIGHT={self.max_in_flight} is below "
+                f"APP_REQUESTS__MIN_IN_FLIGHT={self.min_in_flight}: raise the one or lower the "
+                "other"
+            )
+        return self

@@ -44,7 +44,7 @@ class Exchange:
     sent = 0
     #: Cancelled before it was done.
     cut = False
-    #: Answered 503 because it came too late.
+    #: Answered 503 without reaching the application: it came too late, or was shed.
     refused = False
     #: The service has ended this stream.
     ended = False
@@ -95,7 +95,12 @@ class Exchange:
         """Whether the client is connected and has received only a part of a record."""
         if self.records is None or self.records.whole or self.complete:
             return False
-        return not getattr(getattr(self._receive, "__self__", None), "disconnected", False)
+        return not self.disconnected
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether the server has noticed that the client of this request is gone."""
+        return getattr(getattr(self._receive, "__self__", None), "disconnected", False)
 
     def outcome(self) -> tuple[int, str]:
         """The status for the log, and who ended it early: ``client``, ``stop`` or nobody.
@@ -106,8 +111,7 @@ class Exchange:
         status = self.status or 500  # the server's answer where a handler sends none
         if self.cut or self.ended:
             return status, "stop"
-        server = getattr(self._receive, "__self__", None)
-        left = self._client_left or getattr(server, "disconnected", False)
+        left = self._client_left or self.disconnected
         if self._handler_closed or not left:
             return status, ""
         return (status if self.stream else CLIENT_GONE), "client"
