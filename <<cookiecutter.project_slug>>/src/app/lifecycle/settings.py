@@ -190,7 +190,7 @@ class Requests(Group):
     in_flight_limit: Literal["fixed", "adaptive"] = Field(
         default="fixed",
         description="fixed: the limit is MAX_IN_FLIGHT. adaptive: between MIN_IN_FLIGHT and "
-        "MAX_IN_FLIGHT, lower while requests take over twice as long as in the unloaded service. "
+        "MAX_IN_FLIGHT, lower while requests take over 1.5 times as long as in the unloaded service. "
         "Needs requests that take similar times.",
     )
     min_in_flight: int = Field(

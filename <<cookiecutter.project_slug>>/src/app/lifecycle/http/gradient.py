@@ -11,9 +11,8 @@ import math
 
 #: Seconds and requests that a measurement takes at least.
 WINDOW, SAMPLES = 0.1, 10
-#: How much slower than unloaded requests may be before the limit falls; Gradient2 takes 1.5,
-#: but averages a longer time.
-TOLERANCE = 2.0
+#: How many times slower than unloaded requests may be before the limit falls (Gradient2's).
+TOLERANCE = 1.5
 #: The most that the limit may fall in a measurement, and the share of a change that is made
 #: at once (both Gradient2's).
 STEEPEST, SMOOTHING = 0.5, 0.2
@@ -49,7 +48,8 @@ class Gradient:
     def record(self, seconds: float, in_flight: int, now: float) -> bool:
         """Count a request of ``seconds`` that ended as one of ``in_flight``.
 
-        Returns whether ``limit`` has changed. Streams do not belong here: they last as long as their clients like.
+        Returns whether ``limit`` has changed. Streams do not belong here:
+        they last as long as their clients like.
         """
         before = self.limit
         if self._probe is not None:
