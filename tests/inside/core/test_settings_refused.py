@@ -4,7 +4,7 @@ import pytest
 
 from app.environment import SettingsError, load, render, variables
 from app.settings import PREFIX, Settings
-from app.wiring import cluster
+from app.wiring import cluster, limits
 
 REFUSED = {
     "APP_PORT=0": "APP_PORT='0': Input should be greater than or equal to 1",
@@ -79,6 +79,15 @@ def test_every_setting_can_be_wrong() -> None:
     free = {"APP_HOST", "APP_CONTROL_SOCKET", "APP_KUBERNETES__CREDENTIALS"}
     tried = {assignment.partition("=")[0] for assignment in REFUSED}
     assert {name for name, _ in variables()} - tried <= free
+
+
+def test_the_limits_of_requests_are_in_order(bare_environment: pytest.MonkeyPatch) -> None:
+    bare_environment.setenv("APP_REQUESTS__IN_FLIGHT_LIMIT", "adaptive")
+    bare_environment.setenv("APP_REQUESTS__MAX_IN_FLIGHT", "3")
+    with pytest.raises(SettingsError, match=r"MAX_IN_FLIGHT=3 is below .*MIN_IN_FLIGHT=4: raise"):
+        load()
+    bare_environment.setenv("APP_REQUESTS__MAX_IN_FLIGHT", "4")
+    assert (limits(load().requests) or pytest.fail()).adaptive
 
 
 def test_all_are_reported_at_once(bare_environment: pytest.MonkeyPatch) -> None:

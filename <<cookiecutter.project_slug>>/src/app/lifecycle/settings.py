@@ -190,8 +190,8 @@ class Requests(Group):
     in_flight_limit: Literal["fixed", "adaptive"] = Field(
         default="fixed",
         description="fixed: the limit is MAX_IN_FLIGHT. adaptive: between MIN_IN_FLIGHT and "
-        "MAX_IN_FLIGHT, lower while requests take over 1.5 times as long as in the unloaded service. "
-        "Needs requests that take similar times.",
+        "MAX_IN_FLIGHT, lower while requests take over 1.5 times as long as in the unloaded "
+        "service. Needs requests that take similar times.",
     )
     min_in_flight: int = Field(
         default=4,
@@ -229,7 +229,7 @@ class Requests(Group):
     reserved_share: float = Field(
         default=0.2,
         ge=0,
-        lt=1,
+        le=0.9,
         allow_inf_nan=False,
         description="Share of the limit that low requests leave free; normal ones leave half of "
         "it. Only with a PRIORITY.",
