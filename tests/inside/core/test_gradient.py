@@ -76,3 +76,11 @@ def test_a_probe_that_gets_no_answers_ends() -> None:
         model.now += 0.1
         model.gradient.record(5.0, before, model.now)
     assert model.gradient.limit >= before // 2
+
+
+def test_a_service_that_has_become_slower_for_good_gets_its_limit_back() -> None:
+    model = Model(capacity=50)
+    model.run(30)
+    model.seconds *= 4
+    assert model.run(20) < 20
+    assert model.run(2 * TRUSTED) >= 50

@@ -81,6 +81,8 @@ def test_above_the_limit_503_and_the_connection_stays_usable(serve: Start) -> No
         assert_shed(other.post("/work", bytes(300_000)))
         assert service.get("/livez").status == service.get("/readyz").status == 200
         assert shed_by(service) == {("full", "normal"): 3}
+        [line] = service.lines("shedding load")
+        assert (line["level"], line["limit"], line["reason"]) == ("warning", 1, "full")
         holds.close()
         other.ask("/hold?seconds=0.01")
         assert_shed(other.response())  # the handler of a client that left goes on
@@ -140,6 +142,7 @@ def test_a_stream_gives_its_slot_back(serve: Start, path: str) -> None:
         stream.ask(path, "GET", b"", **upgrade)
         assert stream.head().status in (101, 200)
         state(service, running=0)
+        assert service.status()["streams"] == 1
         assert other.get("/work").status == 200
         holding(service, other)
         with service.connect() as late:

@@ -16,12 +16,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import structlog
+
 from app.lifecycle.asgi import App, Receive, Scope, Send
 from app.lifecycle.http.admission import ADMITTED, GONE, Admission, Priority, Waiter
 from app.lifecycle.http.exchange import Exchange
 from app.lifecycle.http.gradient import Gradient
 from app.observability.logging import current_request
 
+log = structlog.get_logger(__name__)
+
+#: Seconds without a shed request after which the next one is logged again.
+EPISODE = 10.0
 #: Weight of the newest request in the typical time of one.
 NEWEST = 0.05
 #: Seconds between two looks at the queue: a part of the longest wait, within bounds.
@@ -84,6 +90,7 @@ class Shedding:
         self.deadline_of: Callable[[Exchange], float] = lambda _: math.inf
         #: How many requests were shed, by reason and class.
         self.shed: dict[tuple[str, str], int] = {}
+        self._last_shed = -math.inf
 
     @property
     def limit(self) -> int:
@@ -144,10 +151,8 @@ class Shedding:
         verdict: asyncio.Future[str] = loop.create_future()
 
         def decide(reason: str) -> None:
-            if not verdict.done():
+            if not verdict.done():  # cancelled: what is below gives the slot back
                 verdict.set_result(reason)
-            elif reason == ADMITTED:  # cancelled, but not yet aware of it
-                loop.call_soon(self.release, exchange)
 
         waiter = Waiter(
             exchange,
@@ -178,8 +183,7 @@ class Shedding:
     async def _shed(self, exchange: Exchange, reason: str, priority: Priority) -> None:
         if reason == GONE:
             return
-        key = reason, priority.name.lower()
-        self.shed[key] = self.shed.get(key, 0) + 1
+        self._count(reason, priority)
         exchange.refused = True
         kind = "websocket.http" if exchange.scope["type"] == "websocket" else "http"
         headers = list(_HEADERS)
@@ -188,6 +192,15 @@ class Shedding:
             headers.append((b"connection", b"close"))
         await exchange.send({"type": f"{kind}.response.start", "status": 503, "headers": headers})
         await exchange.send({"type": f"{kind}.response.body", "body": _BODY})
+
+    def _count(self, reason: str, priority: Priority) -> None:
+        """Count a request that is shed; log the first one of an overload."""
+        key = reason, priority.name.lower()
+        self.shed[key] = self.shed.get(key, 0) + 1
+        now = time.monotonic()
+        if now - self._last_shed > EPISODE:
+            log.warning("shedding load", limit=self.limit, reason=reason, priority=key[1])
+        self._last_shed = now
 
     def _class_by_header(self, scope: Scope) -> Priority:
         """The class that the client asks for; NORMAL if it names none."""
