@@ -150,40 +150,36 @@ def test_a_stream_gives_its_slot_back(serve: Start, path: str) -> None:
             assert_shed(late.response(), closes=path == "/socket")
 
 
-@pytest.mark.parametrize("settings", ["header", "method"])
-def test_low_requests_are_shed_first(serve: Start, connections: ExitStack, settings: str) -> None:
-    """Of four slots low ones use two, normal ones three, high ones all."""
+#: Each class with its request, and how many of four slots it fills after the ones above it.
+BY_HEADER = {"low": ("GET", 2), "normal": ("GET", 1), "high": ("GET", 1)}
+BY_METHOD = {"low": ("GET", 2), "high": ("POST", 2)}
+
+
+@pytest.mark.parametrize(
+    ("by", "classes"), [("header", BY_HEADER), ("method", BY_METHOD)], ids=["header", "method"]
+)
+def test_low_requests_are_shed_first(
+    serve: Start, connections: ExitStack, by: str, classes: dict[str, tuple[str, int]]
+) -> None:
     service = serve(
         APP,
         APP_REQUESTS__MAX_IN_FLIGHT="4",
         APP_REQUESTS__QUEUE="0",
-        APP_REQUESTS__PRIORITY=settings,
+        APP_REQUESTS__PRIORITY=by,
         APP_REQUESTS__PRIORITY_HEADER="Importance",
         APP_REQUESTS__RESERVED_SHARE="0.5",
     )
-
-    def shed(priority: str) -> None:
-        method = "POST" if (settings, priority) == ("method", "high") else "GET"
-        other = connections.enter_context(service.connect())
-        other.ask("/work", method, importance=priority)
-        assert_shed(other.response())
-
     running = 0
-    for priority, slots in {"low": 2, "normal": 1, "high": 1}.items():
-        if (settings, priority) == ("method", "normal"):
-            priority, slots = "high", 1
+    for name, (method, slots) in classes.items():
         for _ in range(slots):
-            held = connections.enter_context(service.connect())
-            method = "POST" if (settings, priority) == ("method", "high") else "GET"
-            held.ask("/hold", method, importance=priority)
+            holds = connections.enter_context(service.connect())
+            holds.ask("/hold", method, importance=name)
             running += 1
             state(service, running=running)
-        if running < 4 or priority == "high":
-            shed("low")
-    shed("high")
-    reached = shed_by(service)
-    assert reached["full", "low"] == 3
-    assert reached["full", "high"] == 1
+        one_more = connections.enter_context(service.connect())
+        one_more.ask("/work", method, importance=name)
+        assert_shed(one_more.response())
+    assert shed_by(service) == {("full", name): 1 for name in classes}
 
 
 @pytest.mark.parametrize("limit", ["1", "10"])
