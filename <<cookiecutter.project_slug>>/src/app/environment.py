@@ -70,6 +70,7 @@ def render() -> str:
 def _entry(name: str, info: FieldInfo) -> str:
     default = info.get_default(call_default_factory=True)
     shown = str(default).lower() if isinstance(default, bool) else str(default)
+    shown = "unset" if default is None else shown
     facts = [f"default {shown}", *_rule(info)]
     if name.endswith("_SECONDS"):
         facts.append("seconds")

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.lifecycle.request_settings import Requests, WebSockets
 #% if cookiecutter.leader_election == "yes"
 from app.lifecycle.settings import (
     Group,
@@ -17,24 +18,13 @@ from app.lifecycle.settings import (
     Port,
     Probes,
     Proxy,
-    Requests,
     Seconds,
     Shutdown,
-    WebSockets,
     matches,
 )
 
 #% else
-from app.lifecycle.settings import (
-    Group,
-    Kubernetes,
-    Port,
-    Probes,
-    Proxy,
-    Requests,
-    Shutdown,
-    WebSockets,
-)
+from app.lifecycle.settings import Group, Kubernetes, Port, Probes, Proxy, Shutdown
 
 #% endif
 PREFIX = "APP_"

@@ -1,16 +1,21 @@
 """How the settings reach the lifecycle, the cluster and the log."""
 
 import math
+from typing import TYPE_CHECKING
 
 from app.lifecycle.http.forwarded import Proxy
 from app.lifecycle.http.limits import Limits
 from app.lifecycle.kubernetes.identity import Cluster, Identity, ServiceName
+from app.lifecycle.request_settings import Requests
 from app.lifecycle.service import Options, Service
 from app.lifecycle.settings import listed
 from app.lifecycle.stop import Times
 from app.observability import logging
 from app.observability.access import AccessLog
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.lifecycle.http.shedding import SheddingRule
 
 
 def options(settings: Settings) -> Options:
@@ -44,6 +49,25 @@ def options(settings: Settings) -> Options:
             headers=frozenset(listed(settings.proxy.headers)),
             root_path=settings.proxy.root_path,
         ),
+        shedding=shedding(settings.requests),
+    )
+
+
+def shedding(requests: Requests) -> "SheddingRule | None":
+    """How many requests may be in flight; None: any number, and nothing is imported."""
+    if requests.max_in_flight is None:
+        return None
+    from app.lifecycle.http.shedding import SheddingRule
+
+    return SheddingRule(
+        most=requests.max_in_flight,
+        least=requests.min_in_flight,
+        adaptive=requests.in_flight_limit == "adaptive",
+        queue=requests.queue,
+        queue_seconds=requests.queue_seconds,
+        priority=requests.priority,
+        header=requests.priority_header,
+        reserved=requests.reserved_share,
     )
 
 

@@ -4,7 +4,8 @@ import pytest
 
 from app.environment import SettingsError, load, render, variables
 from app.settings import PREFIX, Settings
-from app.wiring import cluster
+from app.wiring import shedding
+from app.wiring import cluster, limits
 
 REFUSED = {
     "APP_PORT=0": "APP_PORT='0': Input should be greater than or equal to 1",
@@ -47,6 +48,15 @@ REFUSED = {
     "APP_WEBSOCKETS__PING_SECONDS=0": "APP_WEBSOCKETS__PING_SECONDS='0': Input should be greater",
     "APP_WEBSOCKETS__PONG_SECONDS=nan": "APP_WEBSOCKETS__PONG_SECONDS='nan': Input should be",
     "APP_WEBSOCKETS__MAX_OPEN=0": "APP_WEBSOCKETS__MAX_OPEN='0': Input should be greater than or",
+    "APP_REQUESTS__MAX_IN_FLIGHT=0": "APP_REQUESTS__MAX_IN_FLIGHT='0': Input should be greater",
+    "APP_REQUESTS__IN_FLIGHT_LIMIT=auto": "IN_FLIGHT_LIMIT='auto': Input should be 'fixed' or 'ad",
+    "APP_REQUESTS__IN_FLIGHT_LIMIT=adaptive": "=adaptive needs APP_REQUESTS__MAX_IN_FLIGHT: set",
+    "APP_REQUESTS__MIN_IN_FLIGHT=0": "APP_REQUESTS__MIN_IN_FLIGHT='0': Input should be greater",
+    "APP_REQUESTS__QUEUE=-1": "APP_REQUESTS__QUEUE='-1': Input should be greater than or equal",
+    "APP_REQUESTS__QUEUE_SECONDS=0": "APP_REQUESTS__QUEUE_SECONDS='0': Input should be greater",
+    "APP_REQUESTS__PRIORITY=on": "APP_REQUESTS__PRIORITY='on': Input should be 'off', 'header' or",
+    "APP_REQUESTS__PRIORITY_HEADER=a:b": "PRIORITY_HEADER='a:b': should be like X-Priority",
+    "APP_REQUESTS__RESERVED_SHARE=1": "APP_REQUESTS__RESERVED_SHARE='1': Input should be less",
     "APP_LOG__LEVEL=loud": "APP_LOG__LEVEL='loud': Input should be 'debug', 'info', 'warning' or",
     "APP_LOG__FORMAT=xml": "APP_LOG__FORMAT='xml': Input should be 'auto', 'json' or 'console'",
     "APP_LOG__ACCESS=2": "APP_LOG__ACCESS='2': Input should be a valid boolean",
@@ -82,6 +92,15 @@ def test_every_setting_can_be_wrong() -> None:
     free = {"APP_HOST", "APP_CONTROL_SOCKET", "APP_KUBERNETES__CREDENTIALS"}
     tried = {assignment.partition("=")[0] for assignment in REFUSED}
     assert {name for name, _ in variables()} - tried <= free
+
+
+def test_the_limits_of_requests_are_in_order(bare_environment: pytest.MonkeyPatch) -> None:
+    bare_environment.setenv("APP_REQUESTS__IN_FLIGHT_LIMIT", "adaptive")
+    bare_environment.setenv("APP_REQUESTS__MAX_IN_FLIGHT", "3")
+    with pytest.raises(SettingsError, match=r"MAX_IN_FLIGHT=3 is below .*MIN_IN_FLIGHT=4: raise"):
+        load()
+    bare_environment.setenv("APP_REQUESTS__MAX_IN_FLIGHT", "4")
+    assert (shedding(load().requests) or pytest.fail()).adaptive
 
 
 def test_all_are_reported_at_once(bare_environment: pytest.MonkeyPatch) -> None:

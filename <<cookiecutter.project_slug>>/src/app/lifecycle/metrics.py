@@ -5,6 +5,7 @@ thread are copied before they are iterated.
 """
 
 import time
+from typing import TYPE_CHECKING
 
 from app.lifecycle.checks import Checks
 from app.lifecycle.http.connections import Connections
@@ -13,6 +14,9 @@ from app.lifecycle.management.probes import Probes
 from app.lifecycle.phase import Lifecycle, Phase
 from app.lifecycle.tasks import Tasks
 from app.observability.metrics import Metric
+
+if TYPE_CHECKING:
+    from app.lifecycle.http.shedding import Shedding
 
 #: Unix time of the import.
 STARTED = time.time()
@@ -24,6 +28,7 @@ def measures(
     probes: Probes,
     traffic: Traffic,
     connections: Connections,
+    shedding: "Shedding | None",
     checks: Checks,
     tasks: Tasks,
     log_lines_dropped: int,
@@ -93,6 +98,7 @@ def measures(
             "Time after which idle connections to the main port are closed, at present.",
             connections.keep_alive,
         ),
+        *_shedding(shedding),
         _gauge(
             "app_event_loop_stalled_seconds",
             "Time for which the event loop has not turned; 0 while it does.",
@@ -151,6 +157,29 @@ def measures(
             "process_start_time_seconds",
             "Unix time at which the process started, but for its imports.",
             STARTED,
+        ),
+    ]
+
+
+def _shedding(shedding: "Shedding | None") -> list[Metric]:
+    """Metrics of load shedding, where it is on."""
+    if shedding is None:
+        return []
+    return [
+        _gauge("app_in_flight_limit", "Requests that may be in flight now.", shedding.limit),
+        _gauge(
+            "app_requests_queued",
+            "Requests that wait until others are done.",
+            shedding.queued,
+        ),
+        Metric(
+            "app_requests_shed_total",
+            "counter",
+            "Requests answered 503 because too many were in flight.",
+            [
+                ({"reason": reason, "priority": priority}, count)
+                for (reason, priority), count in sorted(dict(shedding.shed).items())
+            ],
         ),
     ]
 

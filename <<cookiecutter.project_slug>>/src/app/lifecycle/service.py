@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import structlog
 import uvloop
@@ -15,6 +16,7 @@ from app.lifecycle.checks import Checks
 from app.lifecycle.children import release_after_fork
 from app.lifecycle.components import Component, Components
 from app.lifecycle.exits import Exit
+from app.lifecycle.http.deadlines import deadline_of
 from app.lifecycle.http.forwarded import Forwarded, Proxy
 from app.lifecycle.http.limits import Limits
 from app.lifecycle.http.server import HttpServer
@@ -34,6 +36,9 @@ from app.lifecycle.tasks import Tasks
 from app.lifecycle.watchdog import MARGIN, Watchdog, busy_threads, unresponsive_tasks
 from app.observability.metrics import MEDIA_TYPE, exposition
 from app.observability.pipe import STDOUT, flush_prints
+
+if TYPE_CHECKING:
+    from app.lifecycle.http.shedding import SheddingRule, Shedding
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +64,8 @@ class Options:
     identity: Identity
     cluster: Cluster
     proxy: Proxy
+    #: Limits of load shedding; None: every request is served.
+    shedding: "SheddingRule | None" = None
 
 
 class Service:
@@ -90,12 +97,24 @@ class Service:
         self._probe_routes = self.probes.routes()
         # Inside of ``traffic``, so that probes do not pass through it.
         forwarded = Forwarded(app, options.proxy)
+        self.shedding = self._shed_before(forwarded)
         self.traffic = Traffic(
-            forwarded,
+            self.shedding or forwarded,
             self.lifecycle,
             uncounted=self._main_port_probes(),
             body_limit=options.limits.body_bytes,
         )
+        if self.shedding is not None:
+            self.shedding.deadline_of = deadline_of
+            self.traffic.on_stream = self.shedding.release
+
+    def _shed_before(self, app: App) -> "Shedding | None":
+        """The load shedding in front of ``app``, if it is on."""
+        if self._options.shedding is None:
+            return None
+        from app.lifecycle.http.shedding import Shedding  # only where a limit is set
+
+        return Shedding(app, self._options.shedding)
 
     def _main_port_probes(self) -> dict[str, App]:
         """The probes on the main port."""
@@ -155,6 +174,7 @@ class Service:
             "why": ready.reason,
             "in_flight": self.traffic.in_flight,
             "streams": len(self.traffic.open_streams),
+            **({} if self.shedding is None else {"shedding": self.shedding.status()}),
             "tasks": self.tasks.names(),
             "task_failures": dict(self.tasks.failures),
             "requests_cancelled": dict(self.traffic.cancelled),
@@ -210,6 +230,7 @@ class Service:
                 probes=self.probes,
                 traffic=self.traffic,
                 connections=server.connections,
+                shedding=self.shedding,
                 checks=self.checks,
                 tasks=self.tasks,
                 log_lines_dropped=STDOUT.dropped,

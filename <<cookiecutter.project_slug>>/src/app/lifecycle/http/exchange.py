@@ -39,7 +39,7 @@ class Exchange(Request):
     #: When the time that its route or its caller gave it is over, on the monotonic clock;
     #: None until that is computed.
     firm_deadline: float | None = None
-    #: Answered 503 because it came too late.
+    #: Answered 503 without reaching the application: it came too late, or was shed.
     refused = False
     #: Set when the handler of an ended stream sees its client as gone. Exists once ``ended``.
     notified: asyncio.Event

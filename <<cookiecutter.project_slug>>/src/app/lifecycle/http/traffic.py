@@ -53,6 +53,8 @@ class Traffic:
         self.exchanges: set[Exchange] = set()
         #: Those that are streams and not complete.
         self.open_streams: set[Exchange] = set()
+        #: Called with each exchange that becomes a stream.
+        self.on_stream: Callable[[Exchange], object] | None = None
         #: Called during a stop when the last request in flight is done.
         self.on_idle: Callable[[], object] = lambda: None
         #: Called during a stop with each new stream.
@@ -65,7 +67,7 @@ class Traffic:
         self.cancelled: Counter[str] = Counter()
         # Counted during a stop:
         self.requests_served = 0
-        #: Requests answered 503 because they came after ``refuse``.
+        #: Requests answered 503 because they came after ``refuse``, or were shed.
         self.requests_refused = 0
         self.streams_ended = 0
         self.requests_cut: list[str] = []
@@ -154,6 +156,8 @@ class Traffic:
             self.open_streams.discard(exchange)
             return
         self.open_streams.add(exchange)
+        if self.on_stream is not None:
+            self.on_stream(exchange)
         if self._lifecycle.draining:
             if self.on_late_stream is not None:
                 self.on_late_stream(exchange)
