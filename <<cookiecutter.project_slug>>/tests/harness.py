@@ -27,6 +27,7 @@ QUICK = {
     "APP_SHUTDOWN__QUIET_SECONDS": "0.2",
     "APP_SHUTDOWN__LIMIT_SECONDS": "10",
     "APP_SHUTDOWN__STREAM_SPREAD_SECONDS": "0.2",
+    "APP_REQUESTS__TIMEOUT_SECONDS": "0",
 }
 
 _given_out: set[int] = set()

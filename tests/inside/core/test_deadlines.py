@@ -177,7 +177,7 @@ def test_a_route_that_needs_longer(serve: Start) -> None:
 
 
 def test_a_drain_shortens_it(serve: Start) -> None:
-    service = serve(APP, APP_SHUTDOWN__LIMIT_SECONDS="5")
+    service = serve(APP, APP_SHUTDOWN__LIMIT_SECONDS="5", APP_REQUESTS__TIMEOUT_SECONDS="")
     with service.connect() as connection:
         assert json.loads(service.get("/plain?seconds=0").body) > 3
         connection.ask("/unlimited?seconds=1.5")

@@ -4,8 +4,7 @@ import pytest
 
 from app.environment import SettingsError, load, render, variables
 from app.settings import PREFIX, Settings
-from app.wiring import shedding
-from app.wiring import cluster, limits
+from app.wiring import cluster, shedding
 
 REFUSED = {
     "APP_PORT=0": "APP_PORT='0': Input should be greater than or equal to 1",
@@ -48,6 +47,8 @@ REFUSED = {
     "APP_WEBSOCKETS__PING_SECONDS=0": "APP_WEBSOCKETS__PING_SECONDS='0': Input should be greater",
     "APP_WEBSOCKETS__PONG_SECONDS=nan": "APP_WEBSOCKETS__PONG_SECONDS='nan': Input should be",
     "APP_WEBSOCKETS__MAX_OPEN=0": "APP_WEBSOCKETS__MAX_OPEN='0': Input should be greater than or",
+    "APP_REQUESTS__TIMEOUT_SECONDS=-1": "APP_REQUESTS__TIMEOUT_SECONDS='-1': Input should be greater",
+    "APP_REQUESTS__TIMEOUT_SECONDS=19": "=19 is above APP_SHUTDOWN__LIMIT_SECONDS=18: a stop would",
     "APP_REQUESTS__MAX_IN_FLIGHT=0": "APP_REQUESTS__MAX_IN_FLIGHT='0': Input should be greater",
     "APP_REQUESTS__IN_FLIGHT_LIMIT=auto": "IN_FLIGHT_LIMIT='auto': Input should be 'fixed' or 'ad",
     "APP_REQUESTS__IN_FLIGHT_LIMIT=adaptive": "=adaptive needs APP_REQUESTS__MAX_IN_FLIGHT: set",

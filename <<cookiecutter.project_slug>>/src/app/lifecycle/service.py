@@ -38,7 +38,7 @@ from app.observability.metrics import MEDIA_TYPE, exposition
 from app.observability.pipe import STDOUT, flush_prints
 
 if TYPE_CHECKING:
-    from app.lifecycle.http.shedding import SheddingRule, Shedding
+    from app.lifecycle.http.shedding import Shedding, SheddingRule
 
 log = structlog.get_logger(__name__)
 

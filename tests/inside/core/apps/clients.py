@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, WebSocket
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from app.lifecycle import deadline
 from tests.apps.runner import run
 
 log = structlog.get_logger(__name__)
@@ -28,6 +29,7 @@ def told_of_the_end() -> Iterator[None]:
 
 
 @app.get("/polls")
+@deadline.finishes
 async def polls(request: Request) -> str:
     while True:
         if await request.is_disconnected():
