@@ -44,6 +44,15 @@ def eventually(question: Callable[[], T], what: str, timeout: float = PATIENCE) 
     return answer
 
 
+def end(container: "subprocess.Popen[bytes]") -> None:
+    """End a process that may be an init: it passes SIGTERM on, but not SIGKILL."""
+    container.terminate()
+    try:
+        container.wait(PATIENCE)
+    finally:
+        container.kill()
+
+
 def free_port() -> int:
     """A free port below the ephemeral ports that was not given out before, by any xdist worker."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])

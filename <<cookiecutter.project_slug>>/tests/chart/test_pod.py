@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from tests.chart.helm import Objects, found
-from tests.harness import HOST, PATIENCE, clean_environment, eventually, free_port
+from tests.harness import HOST, PATIENCE, clean_environment, end, eventually, free_port
 from tests.wire import Connection
 
 
@@ -60,5 +60,4 @@ def test_a_pod_starts_drains_and_stops(tmp_path: Path) -> None:
         service.terminate()
         assert service.wait(PATIENCE) == 0
     finally:
-        service.kill()
-        service.wait()
+        end(service)

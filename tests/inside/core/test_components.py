@@ -37,7 +37,7 @@ def test_they_open_after_and_close_before_what_they_need(serve: Start) -> None:
 def test_independent_ones_open_and_close_side_by_side(serve: Start) -> None:
     independent = {f"part{i}": {"open": 1.5, "close": 1.5} for i in range(5)}
     service = serve("tests.apps.parts", **parts(**independent))
-    ready = service.lines("phase", phase="ready")[0]
+    ready = service.logged("phase", phase="ready")
     assert 1.5 <= ready["elapsed"] < 6, "one after the other takes 7.5 s"
     service.signal()
     assert service.ended() == 0

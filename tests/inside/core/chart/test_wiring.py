@@ -21,7 +21,7 @@ from app.environment import load, variables
 from dev.generate import CHART, schema
 from tests.chart.cases import CASES
 from tests.chart.helm import PROJECT, Helm, Manifest, Objects, found
-from tests.harness import HOST, clean_environment, eventually, free_port
+from tests.harness import HOST, clean_environment, end, eventually, free_port
 from tests.wire import Connection
 
 BEHIND = yaml.safe_load((CHART / "files/behind.yaml").read_text("utf-8"))
@@ -179,7 +179,8 @@ def mounts(objects: Objects, folder: Path) -> Iterator[int | None]:
         mount -o remount,bind,ro /
     """
     # A namespace can be kept only where mounts do not spread.
-    subprocess.run(["mount", "--bind", "--make-private", folder, folder], capture_output=True)
+    bind = ["mount", "--bind", "--make-private", str(folder), str(folder)]
+    bound = subprocess.run(bind, capture_output=True)
     unshare = ["unshare", f"--mount={handle}", "--propagation=private", "sh", "-ec", steps]
     made = subprocess.run(unshare, capture_output=True)
     as_user = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
@@ -190,10 +191,10 @@ def mounts(objects: Objects, folder: Path) -> Iterator[int | None]:
     try:
         yield user if made.returncode == tried.returncode == 0 else None
     finally:
-        # Lazily: a process that is just ending may still hold a file there, and pytest could
-        # not remove the folder while it is mounted.
-        for mounted in (handle, folder):
-            subprocess.run(["umount", "--lazy", mounted], capture_output=True)
+        # Fails if a process is left that uses it; pytest could not remove the folder then.
+        for mounted, done in ((handle, made), (folder, bound)):
+            if done.returncode == 0:
+                subprocess.run(["umount", mounted], check=True)
 
 
 @pytest.fixture
@@ -221,8 +222,7 @@ def service(kubelet: Kubelet) -> "Iterator[subprocess.Popen[bytes]]":
         eventually(started, "the startup probe")
         yield process
     finally:
-        process.kill()
-        process.wait()
+        end(process)
         print(kubelet.log.read_text())
 
 
