@@ -53,7 +53,7 @@ def test_rights(bake: Bake, answer: str) -> None:
 @ANSWERS
 def test_settings_and_the_parameter(bake: Bake, answer: str) -> None:
     project = bake(leader_election=answer)
-    assert ("class LeaderElection" in read(project, "src/app/settings.py")) is (answer == "yes")
+    assert ("class LeaderElection" in read(project, "src/app/lifecycle/settings.py")) is (answer == "yes")
     assert ("singleton: bool" in read(project, "src/app/lifecycle/tasks.py")) is (answer == "yes")
     assert ("singleton=True" in read(project, "src/app/main.py")) is (answer == "yes")
 

@@ -1,5 +1,6 @@
 """Writes what follows from the settings and from ``values.yaml``: ``make generate``.
 
+- ``requests`` and ``websockets`` in the chart's schema have one for each setting of that group.
 - ``config`` in the chart's schema has a property for every setting that the chart does not set
   itself, as a value or as text: `--set-string`, fractions of `--set` and GitOps tools write text.
 - ``chart/files/limits.yaml`` has the limits of the numbers among them: JSON Schema does not look
@@ -24,6 +25,9 @@ CHART = PROJECT / "chart"
 #: Null leaves these out: of all that have a default, they alone stay null.
 LEFT_OUT_BY_NULL = ("autoscaling.cpuPercent", "runAsUser", "spread.zones", "spread.nodes")
 
+#: Values of the chart whose names and rules are those of a group of settings.
+GROUPS = ("requests", "websockets")
+
 #: What pydantic takes for a yes or a no, in any case, and the empty text, which sets nothing.
 TRUTHS = ("true", "t", "yes", "y", "on", "1", "false", "f", "no", "n", "off", "0", "")
 NUMBER = r"^([-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?)?$"
@@ -44,6 +48,9 @@ def schema() -> Json:
     written["properties"]["config"]["properties"] = {
         name: as_value_or_text(rule) for name, rule in config_rules()
     }
+    for group in GROUPS:
+        rules = {camel(name): rule for name, rule in rules_of(group)}
+        written["properties"][group]["properties"] |= rules
     for rule in written["properties"].values():
         allow_null(rule)
     return written
@@ -111,12 +118,29 @@ def allow_null(rule: Json) -> None:
         allow_null(inner)
 
 
+def camel(name: str) -> str:
+    """The chart's name of a setting: ``max_open`` is ``maxOpen``."""
+    first, *others = name.split("_")
+    return first + "".join(other.capitalize() for other in others)
+
+
+def rules_of(group: str) -> list[tuple[str, Json]]:
+    """The settings of ``group``, with the rules of what they are set to."""
+    found = []
+    for name, field in type(getattr(Settings(), group)).model_json_schema()["properties"].items():
+        value = next((one for one in field.get("anyOf", ()) if one["type"] != "null"), field)
+        rule = {"description": field["description"], **value}
+        found.append((name, {key: rule[key] for key in rule if key not in ("title", "default")}))
+    return found
+
+
 def config_rules() -> list[tuple[str, Json]]:
     """Settings that `config:` takes, with their rules."""
     whole = Settings.model_json_schema()
     own = set(
         re.findall(r"name: (APP_\w+)", (CHART / "templates/deployment.yaml").read_text("utf-8"))
     )
+    groups = tuple(f"APP_{group.upper()}__" for group in GROUPS)
     rules = []
     for name, _ in variables():
         rule = whole
@@ -124,7 +148,7 @@ def config_rules() -> list[tuple[str, Json]]:
             rule = rule["properties"][part]
             if "$ref" in rule:
                 rule = whole["$defs"][rule["$ref"].rpartition("/")[2]]
-        if name not in own:
+        if name not in own and not name.startswith(groups):
             rules.append(
                 (name, {key: rule[key] for key in rule if key not in ("title", "default")})
             )

@@ -2,6 +2,8 @@
 Every time of a stop, in seconds: the values under `shutdown`, or the row of files/behind.yaml where they are
 null, and their sums. Times are added up only here.
 
+`timeout` is the time until a response must have started, a second before the router would give up.
+
 `farewell` is the time for streams to send a last message and return after their turn.
 */}}
 {{- define "<< cookiecutter.project_slug >>.times" -}}
@@ -11,6 +13,10 @@ null, and their sums. Times are added up only here.
 {{- $slack := ternary $router.slack $typed.slackSeconds (kindIs "invalid" $typed.slackSeconds) -}}
 {{- $fallback := ternary $router.fallback $typed.fallbackSeconds (kindIs "invalid" $typed.fallbackSeconds) -}}
 {{- $limit := ternary (addf (maxf $floor $fallback) 13) $typed.limitSeconds (kindIs "invalid" $typed.limitSeconds) -}}
+{{- $requests := .Values.requests -}}
+{{- $proxyTimeout := ternary $router.timeout $requests.proxyTimeoutSeconds (kindIs "invalid" $requests.proxyTimeoutSeconds) -}}
+{{- $within := ternary (minf $limit (maxf 0.5 (subf $proxyTimeout 1))) $limit (gt (float64 $proxyTimeout) 0.0) -}}
+{{- $timeout := ternary $within $requests.timeoutSeconds (kindIs "invalid" $requests.timeoutSeconds) -}}
 {{- $farewell := 2 -}}
 {{- $streamsEnded := addf $limit $typed.streamSpreadSeconds $farewell -}}
 {{- $stopped := addf $streamsEnded $typed.stopSeconds -}}
@@ -27,6 +33,8 @@ streamsEnded: {{ $streamsEnded }}
 stopped: {{ $stopped }}
 grace: {{ addf $stopped $typed.marginSeconds | ceil | int }}
 idle: {{ $router.idle }}
+proxyTimeout: {{ $proxyTimeout }}
+timeout: {{ $timeout }}
 direct: {{ $router.direct }}
 keepAlive: {{ .Values.keepAliveSeconds | default (add $router.idle 15) }}
 {{- end -}}

@@ -12,7 +12,7 @@ import yaml
 from app.environment import load, variables
 from app.lifecycle.stop import Times
 from app.lifecycle.watchdog import MARGIN
-from dev.generate import CHART, OF_A_PARENT, files, rows, schema
+from dev.generate import CHART, GROUPS, OF_A_PARENT, files, rows, rules_of, schema
 from tests.chart.helm import PROJECT, Helm, HelmError, found
 
 VERSIONS = [f"1.{minor}" for minor in range(30, 38)]
@@ -74,6 +74,8 @@ def test_the_service_accepts_its_settings(
 
 def test_every_setting_can_be_set_in_the_values() -> None:
     config = set(schema()["properties"]["config"]["properties"])
+    for group in GROUPS:
+        config |= {f"APP_{group}__{name}".upper() for name, _ in rules_of(group)}
     own = {name for name in found()[0].render().environment if name.startswith("APP_")}
     assert config | own == {name for name, _ in variables()}
     assert not config & own, "such a setting would have two places"

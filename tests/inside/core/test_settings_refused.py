@@ -47,7 +47,7 @@ REFUSED = {
     "APP_WEBSOCKETS__PING_SECONDS=0": "APP_WEBSOCKETS__PING_SECONDS='0': Input should be greater",
     "APP_WEBSOCKETS__PONG_SECONDS=nan": "APP_WEBSOCKETS__PONG_SECONDS='nan': Input should be",
     "APP_WEBSOCKETS__MAX_OPEN=0": "APP_WEBSOCKETS__MAX_OPEN='0': Input should be greater than or",
-    "APP_REQUESTS__TIMEOUT_SECONDS=-1": "APP_REQUESTS__TIMEOUT_SECONDS='-1': Input should be greater",
+    "APP_REQUESTS__TIMEOUT_SECONDS=-1": "APP_REQUESTS__TIMEOUT_SECONDS='-1': Input should be",
     "APP_REQUESTS__TIMEOUT_SECONDS=19": "=19 is above APP_SHUTDOWN__LIMIT_SECONDS=18: a stop would",
     "APP_REQUESTS__MAX_IN_FLIGHT=0": "APP_REQUESTS__MAX_IN_FLIGHT='0': Input should be greater",
     "APP_REQUESTS__IN_FLIGHT_LIMIT=auto": "IN_FLIGHT_LIMIT='auto': Input should be 'fixed' or 'ad",

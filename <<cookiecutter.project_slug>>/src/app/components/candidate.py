@@ -23,7 +23,7 @@ from app.components.lease_api import ApiError, ConflictError, LeaseApi, Record, 
 from app.lifecycle.kubernetes.identity import Identity
 from app.lifecycle.kubernetes.leadership import Leadership
 from app.lifecycle.kubernetes.singletons import Clock
-from app.settings import LeaderElection
+from app.lifecycle.settings import LeaderElection
 
 log = structlog.get_logger(__name__)
 

@@ -160,6 +160,60 @@ class Proxy(Group):
     )
 
 
+#% if cookiecutter.leader_election == "yes"
+class LeaderElection(Group):
+    """The Lease: the pod that holds it runs the singletons."""
+
+    lease: Annotated[str, matches(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", "web")] = Field(
+        default="<< cookiecutter.project_slug >>",
+        min_length=1,
+        description="Name of the Lease, in the pod's namespace.",
+    )
+    lease_seconds: int = Field(
+        default=15,
+        ge=1,
+        le=3600,
+        description="Time after the last renewal until another pod may lead.",
+    )
+    renew_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Time without a renewal after which a leader gives up and cancels its "
+        "singletons; they may clean up until the lease expires.",
+    )
+    retry_seconds: float = Field(
+        default=2.0,
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Time between two renewals or attempts, plus up to a fifth.",
+    )
+    finish_seconds: Seconds = Field(
+        default=1.0,
+        description="Time that a running singleton gets to finish at a stop before it is cancelled "
+        "and the lease released.",
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "LeaderElection":
+        if self.lease_seconds <= self.renew_seconds:
+            raise ValueError(
+                f"LEASE_SECONDS={self.lease_seconds:g} is not above "
+                f"APP_LEADER_ELECTION__RENEW_SECONDS={self.renew_seconds:g}: "
+                "the time between the two is for singletons to clean up"
+            )
+        if self.renew_seconds <= 1.2 * self.retry_seconds:
+            raise ValueError(
+                f"RENEW_SECONDS={self.renew_seconds:g} is not above 1.2 times "
+                f"APP_LEADER_ELECTION__RETRY_SECONDS={self.retry_seconds:g}: "
+                "a leader must have time for a second attempt"
+            )
+        return self
+
+
+#% endif
 class Probes(Group):
     """When probes fail."""
 

@@ -23,6 +23,34 @@ TOGETHER: list[tuple[str, Any]] = [
         {"behind": "ingress-nginx", "keepAliveSeconds": 60},
     ),
     ("keepAliveSeconds=75 is not above the 3600 s", {"behind": "envoy", "keepAliveSeconds": 75}),
+    (
+        "requests.timeoutSeconds=19 is above shutdown.limitSeconds=18",
+        {"requests": {"timeoutSeconds": 19}},
+    ),
+    (
+        "requests.timeoutSeconds=15 is not below the 15 s for which envoy waits",
+        {"behind": "envoy", "requests": {"timeoutSeconds": 15}},
+    ),
+    (
+        "requests.timeoutSeconds=0 is not below the 60 s for which aws-alb waits",
+        {"behind": "aws-alb", "requests": {"timeoutSeconds": 0}},
+    ),
+    (
+        "requests.clientTimeoutSeconds=18 is not above the 18 s",
+        {"requests": {"clientTimeoutSeconds": 18}},
+    ),
+    (
+        "requests.clientTimeoutSeconds=60 is not above the 60 s",
+        {"behind": "ingress-nginx", "requests": {"clientTimeoutSeconds": 60}},
+    ),
+    (
+        "requests.keepAliveLeastSeconds=106 is above keepAliveSeconds=105",
+        {"requests": {"keepAliveLeastSeconds": 106}},
+    ),
+    (
+        "requests.keepAliveLeastSeconds=90 is not above the 90 s for which service keeps",
+        {"requests": {"keepAliveLeastSeconds": 90}},
+    ),
     *[
         (
             f"probes.{name}.timeoutSeconds=11 is longer than its periodSeconds=10",

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.environment import load, variables
-from dev.generate import CHART, schema
+from app.environment import load
+from dev.generate import CHART
 from tests.chart.cases import CASES
 from tests.chart.helm import PROJECT, Helm, Manifest, Objects, found
 from tests.harness import HOST, clean_environment, end, eventually, free_port
@@ -35,14 +35,6 @@ def test_the_service_takes_every_setting_of_the_chart(
         bare_environment.setenv(name, value)
     settings = load()
     assert settings.port != settings.management_port
-
-
-def test_every_setting_is_reachable_from_the_values() -> None:
-    known = {name for name, _ in variables()}
-    config = set(schema()["properties"]["config"]["properties"])
-    own = {name for name in found()[0].render().environment if name.startswith("APP_")}
-    assert config | own == known
-    assert not config & own, "such a setting would have two places"
 
 
 def test_values_arrive_as_they_were_written(helm: Helm) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.lifecycle.settings import Kubernetes
-from app.settings import LeaderElection
+from app.lifecycle.settings import LeaderElection
 from tests.chart.cases import CASES
 from tests.chart.helm import Helm, HelmError
 
