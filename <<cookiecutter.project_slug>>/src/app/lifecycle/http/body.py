@@ -9,7 +9,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from app.lifecycle.asgi import Message, Receive, Scope, Send
-from app.lifecycle.http.problem import encode
+from app.lifecycle.http.problem import encode, problem
 
 if TYPE_CHECKING:
     from app.lifecycle.http.exchange import Exchange
@@ -73,7 +73,7 @@ class Body:
     async def _answer(self, exchange: "Exchange") -> None:
         detail = f"the body of the request is larger than {self.limit:.0f} bytes"
         headers, body = encode(
-            {"type": "about:blank", "title": "Content Too Large", "status": 413, "detail": detail}
+            problem(413, detail, exchange.request_id, title="Content Too Large")  # RFC 9110
         )
         headers.append((b"connection", b"close"))
         # The client has the whole response before the connection is closed.

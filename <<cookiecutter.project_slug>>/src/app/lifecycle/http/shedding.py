@@ -36,20 +36,11 @@ SWEEP_PART, SWEEP_LEAST, SWEEP_MOST = 0.25, 0.005, 0.05
 READS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 _NAMES = {priority.name.lower().encode(): priority for priority in Priority}
-_BODY = (
-    b'{"type": "about:blank", "title": "Service Unavailable", "status": 503, '
-    b'"detail": "Too many requests are in flight. Try again later."}'
-)
-_HEADERS = (
-    (b"content-type", b"application/problem+json"),
-    (b"content-length", str(len(_BODY)).encode()),
-    (b"retry-after", b"1"),
-)
 
 
 @dataclass(frozen=True, slots=True)
 class SheddingRule:
-    """Options of load shedding; lifecycle/settings.py explains the fields."""
+    """Options of load shedding; lifecycle/request_settings.py explains the fields."""
 
     most: int
     least: int = 4
@@ -185,13 +176,11 @@ class Shedding:
             return
         self._count(reason, priority)
         exchange.refused = True
-        kind = "websocket.http" if exchange.scope["type"] == "websocket" else "http"
-        headers = list(_HEADERS)
+        headers = [(b"retry-after", b"1")]
         if any(name == b"expect" for name, _ in exchange.scope["headers"]):
             # The client may leave out the body it has announced (RFC 9110, section 10.1.1).
             headers.append((b"connection", b"close"))
-        await exchange.send({"type": f"{kind}.response.start", "status": 503, "headers": headers})
-        await exchange.send({"type": f"{kind}.response.body", "body": _BODY})
+        await exchange.answer(503, "too many requests are in flight: try again later", *headers)
 
     def _count(self, reason: str, priority: Priority) -> None:
         """Count a request that is shed; log the first one of an overload."""
