@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from fastapi import APIRouter, BackgroundTasks, FastAPI, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+import httpx2
 from pydantic import BaseModel
+from app.lifecycle import deadline
 from app.lifecycle.components import Component
 from app.lifecycle.phase import Phase
 from app.lifecycle.service import Service
@@ -54,6 +56,15 @@ class Rows(BaseModel):
     number: int
     def batches(self) -> Iterator[Batch]:
         return (Batch(first=i) for i in range(self.number))
+class Order(BaseModel):
+    id: int
+class Receipt(BaseModel):
+    id: int
+class Stored(BaseModel):
+    size: int
+async def charge(order):
+    await asyncio.sleep(1)
+    done(f"charge {order.id}")
 class Change(BaseModel):
     number: int
 class Resume(BaseModel):
@@ -106,5 +117,7 @@ async def do() -> None:
 async def put() -> None:
     queue.put_nowait(1)
 """
+#: Longer than any deadline.
+BUILD = "async def build():\n    await asyncio.sleep(60)\n"
 POOL = 'components.append(Component("processes", process_pool))'
 CREATED = '# in create_service() of src/app/main.py: Component("processes", process_pool)'

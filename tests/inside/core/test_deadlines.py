@@ -371,3 +371,14 @@ def test_openapi_says_so(serve: Start) -> None:
     assert {"title", "status", "detail", "request_id"} <= set(
         document["components"]["schemas"][name]["properties"]
     )
+
+
+def test_the_example_calls_another_route_with_the_rest_of_its_time(serve: Start) -> None:
+    service = serve("")
+    assert json.loads(service.get("/relay?seconds=0.1").body) == {"slept": 0.1}
+    with service.connect() as connection:
+        connection.ask("/relay?seconds=30", x_request_timeout="0.4")
+        assert connection.response().status == 504
+    assert not service.lines(level="error")
+    # By its own deadline or because its client has left, whichever is first.
+    eventually(lambda: service.status()["requests_cancelled"], "the called route to be cancelled")

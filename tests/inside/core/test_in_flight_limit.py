@@ -55,6 +55,7 @@ def assert_shed(response: Response, *, closes: bool = False) -> None:
     assert response.headers["content-type"] == "application/problem+json"
     problem = json.loads(response.body)
     assert problem.pop("detail")
+    assert problem.pop("request_id")
     assert problem == {"type": "about:blank", "title": "Service Unavailable", "status": 503}
 
 
