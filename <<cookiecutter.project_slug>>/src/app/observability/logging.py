@@ -87,8 +87,10 @@ def configure(
     threading.excepthook = _thread_failed
     sys.unraisablehook = _error_ignored
     # uvicorn logs each server start and each WebSocket; the phases and the access log suffice.
+    # httpx2 logs each request that it sends, with its query.
     if level != "debug":
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+        for name in ("uvicorn.error", "httpx2"):
+            logging.getLogger(name).setLevel(logging.WARNING)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
