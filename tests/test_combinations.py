@@ -26,6 +26,7 @@ SPOKEN = {
 #: Modules of packages that others bring along, for good: what they are made of.
 BROUGHT = {
     "aiohttp": "kubernetes",
+    "anyio": "fastapi",
     "pydantic": "fastapi",
     "pydantic_core": "pydantic-settings",
     "starlette": "fastapi",

@@ -14,7 +14,10 @@ from app.settings import Settings
 
 def create_app(settings: Settings) -> FastAPI:
     """Return the HTTP side: routers and middleware."""
-    app = FastAPI(title="<< cookiecutter.project_name >>", responses=problems.RESPONSES)
+    app = FastAPI(
+        title="<< cookiecutter.project_name >>",
+        responses=problems.RESPONSES,
+    )
     problems.install(app)
     app.state.settings = settings
     app.include_router(examples.router)

@@ -19,8 +19,7 @@ from urllib.parse import urlsplit
 
 from app.lifecycle.event import Event
 from app.lifecycle.kubernetes.identity import Identity
-from app.lifecycle.settings import Kubernetes
-from app.lifecycle.settings import LeaderElection
+from app.lifecycle.settings import Kubernetes, LeaderElection
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import Configuration
