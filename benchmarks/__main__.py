@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks.bake import bakes
 from benchmarks.check import check
 from benchmarks.draining import draining
+from benchmarks.features import features
 from benchmarks.measures import MEASURES
 from benchmarks.page import page
 from benchmarks.picture import picture
@@ -21,10 +22,10 @@ from benchmarks.rollout import rollouts
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results.json"
-OTHERS = {"draining": draining, "bake": bakes, "rollouts": rollouts}
+OTHERS = {"features": features, "draining": draining, "bake": bakes, "rollouts": rollouts}
 NAMES = [*MEASURES, *OTHERS]
 #: What a check measures: quick, and the same on every machine.
-CHECKED = ("requests", "memory", "start", "stop", "draining")
+CHECKED = ("requests", "memory", "start", "stop", "features", "draining")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     recorded: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {"costs": {}}
     if asked.check:
-        measures = {**MEASURES, "draining": draining}
-        on_record = recorded["costs"] | recorded.get("draining", {})
+        measures = {**MEASURES, "features": features, "draining": draining}
+        on_record = recorded["costs"] | recorded.get("features", {}) | recorded.get("draining", {})
         sentences = check(on_record, {name: measures[name] for name in CHECKED if name in asked.only})
         print("\n".join(sentences) or "No ratio is worse than on record.", file=sys.stderr if sentences else sys.stdout)
         return 1 if sentences else 0

@@ -35,6 +35,13 @@ means that the service has the lower figure. Requests come from 16 kept connecti
 
 {costs(results["costs"])}
 
+## What a feature costs
+
+The service with it and without it: CPU per request, memory after some load, and the time of a start. Limits for clients
+and deadlines of routes have no row of their own: they are part of every request above.
+
+{prices(results["features"])}
+
 ## While it drains
 
 The cost of a request in a draining service and in the same service while it serves, each with many open connections.
@@ -55,7 +62,7 @@ deletion to its exit, *possible* the earliest exit that could have lost nothing.
 ## Repeat the measurements
 
 ```sh
-make bench                                  # everything, takes 15 minutes; writes this page
+make bench                                  # everything, takes 25 minutes; writes this page
 make bench ARGS="--only requests,memory"    # some of it: {", ".join(results["measures"])}
 make bench ARGS=--check                     # exit code 1 when a ratio is worse by more than 10 %
 ```
@@ -75,6 +82,14 @@ def costs(figures: Mapping[str, Mapping[str, Any]]) -> str:
         for name, found in figures.items()
     ]
     return table(("", "Service", "Bare", "Ratio"), rows)
+
+
+def prices(figures: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = [
+        (name, *(number(found[state], found["unit"]) for state in ("on", "off")), f"× {found['ratio']:.2f}")
+        for name, found in figures.items()
+    ]
+    return table(("", "On", "Off", "Ratio"), rows)
 
 
 def drains(figures: Mapping[str, Mapping[str, Any]]) -> str:

@@ -4,6 +4,7 @@ import copy
 import json
 import re
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 from xml.etree import ElementTree
 
@@ -39,6 +40,13 @@ def test_the_service_lost_nothing() -> None:
 def test_a_request_costs_about_the_same_while_draining() -> None:
     assert set(RESULTS["draining"]) == {"10,000 idle", "10,000 silent", "10,000 streams"}
     assert all(found["ratio"] < 1.2 for found in RESULTS["draining"].values())
+
+
+def test_every_feature_has_its_price() -> None:
+    prices = {tuple(name.split(": ")) for name in RESULTS["features"]}
+    features = {feature for feature, _ in prices}
+    assert {"access log", "default deadline", "load shedding"} <= features
+    assert prices == set(product(features, ("CPU per request", "memory", "start")))
 
 
 @pytest.mark.parametrize(
