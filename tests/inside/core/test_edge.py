@@ -102,16 +102,21 @@ def test_half_a_request_line_is_answered_408(serve: Start) -> None:
         assert client.ends()
 
 
-def test_a_body_byte_by_byte_is_answered_408(serve: Start) -> None:
+@pytest.mark.parametrize("path", ["/body", "/model"])
+def test_a_body_byte_by_byte_is_answered_408(serve: Start, path: str) -> None:
     service = serve("tests.apps.edge", **QUICK)
     with service.connect() as client:
-        client.send(b"POST /body HTTP/1.1\r\nhost: a\r\ncontent-length: 10000\r\n\r\n")
+        client.send(f"POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 10000\r\n\r\n".encode())
         with dripping(client, b"x" * 1000):
             serves_others(service)
             assert client.response().status == 408
         assert client.ends()
     assert closed(service, "body") == 1
+    line = service.logged("request", path=path)
+    assert (line["status"], line["ended_by"]) == (408, "slow body")
     assert service.status()["in_flight"] == 0
+    assert "client gone" not in service.status()["requests_cancelled"]
+    assert not service.lines(level="error")
 
 
 def test_a_body_that_keeps_the_rate_is_taken(serve: Start) -> None:
@@ -157,8 +162,8 @@ def test_an_idle_connection_is_closed(serve: Start) -> None:
     assert not service.lines("closed connections of slow clients")
 
 
-@pytest.mark.parametrize("path", ["/huge", "/events"])
-def test_a_client_that_does_not_read_is_closed(serve: Start, path: str) -> None:
+@pytest.mark.parametrize(("path", "status"), [("/huge", 499), ("/events", 200)])
+def test_a_client_that_does_not_read_is_closed(serve: Start, path: str, status: int) -> None:
     service = serve("tests.apps.edge", **QUICK)
     serves_others(service)
     before = memory(service)
@@ -169,6 +174,8 @@ def test_a_client_that_does_not_read_is_closed(serve: Start, path: str) -> None:
         assert memory(service) - before < HUGE / 4
         eventually(lambda: service.status()["in_flight"] == 0, "the handler to end")
         eventually(lambda: service.status()["streams"] == 0, "the stream to end")
+    line = service.logged("request", path=path)
+    assert (line["status"], line["ended_by"]) == (status, "slow reader")
 
 
 def test_a_slow_reader_is_served(serve: Start) -> None:

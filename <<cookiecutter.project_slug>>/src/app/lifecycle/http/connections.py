@@ -11,6 +11,7 @@ import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from app.lifecycle.http.deadlines import Cause
 from app.lifecycle.http.limits import Limits
 from app.lifecycle.http.problem import encode
 
@@ -228,10 +229,19 @@ class Connection(HttpToolsProtocol):
             answerable = not self.responding()
         else:
             answerable = self.responding() and not self.cycle.response_started
+            self.blame("slow body", status if answerable else 0)
         if answerable:
             self._answer(status, detail)
         else:
             self.transport.abort()
+
+    def blame(self, cause: Cause, status: int = 0) -> None:
+        """Tell the request in progress, if any, why its client is gone.
+
+        ``status`` is what the client was answered instead of by the handler; 0: nothing.
+        """
+        if self.responding():
+            self.cycle.scope["closed"] = (cause, status)  # type: ignore[typeddict-unknown-key]
 
     def _answer(self, status: int, detail: str, *more: tuple[bytes, bytes]) -> None:
         title = HTTPStatus(status).phrase

@@ -127,6 +127,7 @@ class Edge:
     def _close(self, connection: Connection, reason: Reason) -> None:
         self._connections.closed[reason] += 1
         if reason == "write":  # a clean close would wait until everything is sent
+            connection.blame("slow reader")
             connection.transport.abort()
         else:
             connection.transport.close()

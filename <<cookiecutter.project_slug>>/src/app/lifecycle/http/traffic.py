@@ -91,7 +91,8 @@ class Traffic:
                 if not (exchange.cause or exchange.ended):
                     raise
             except Exception as error:
-                if not (exchange.ended or exchange.cause or exchange.answered):
+                own = exchange.ended or exchange.cause or exchange.answered
+                if not (own or "closed" in scope):
                     raise
                 # Caused by the service: a body was too large, a stream has ended cleanly for
                 # its client, or the access log and the report name what was cut off.
@@ -136,7 +137,7 @@ class Traffic:
     def _count(self, exchange: Exchange) -> None:
         # Starlette itself cancels a streaming response whose client has left.
         left = exchange.client_gone and not (exchange.complete or exchange.stream)
-        if cause := exchange.cause or ("client gone" if left else ""):
+        if cause := exchange.cause or (exchange.left_because if left else ""):
             self.cancelled[cause] += 1
         if not self._lifecycle.draining:
             return
