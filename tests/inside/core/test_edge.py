@@ -215,24 +215,6 @@ def test_more_connections_than_allowed_are_closed(serve: Start) -> None:
     assert [client.get("/hello").status for client in clients] == [200] * 3
 
 
-def test_idle_connections_are_closed_sooner_when_it_is_busy(serve: Start) -> None:
-    adaptive = {
-        "APP_REQUESTS__MAX_CONNECTIONS": "10",
-        "APP_REQUESTS__KEEP_ALIVE_LEAST_SECONDS": "1",
-    }
-    service = serve("tests.apps.edge", **PATIENT, **adaptive)
-    few = [service.connect() for _ in range(5)]
-    assert [client.get("/hello").status for client in few] == [200] * 5
-    assert service.status()["keep_alive_seconds"] == 60
-    more = [service.connect() for _ in range(4)]
-    assert [client.get("/hello").status for client in more] == [200] * 4
-    service.logged("busy: idle connections are closed sooner")
-    assert all(client.ends() for client in (*few, *more))
-    assert closed(service, "idle") == 9
-    service.logged("calm: idle connections are kept")
-    assert service.status()["keep_alive_seconds"] == 60
-
-
 @pytest.mark.parametrize("settings", [PATIENT, QUICK])
 def test_a_stop_takes_no_longer_and_loses_nothing(serve: Start, settings: dict[str, str]) -> None:
     service = serve("tests.apps.edge", **settings)

@@ -65,7 +65,8 @@ class Requests(Group):
         le=7200,
         allow_inf_nan=False,
         description="Idle time after which connections are closed while there are almost as many "
-        "as max_connections allows. Default: APP_KEEP_ALIVE_SECONDS, so that it makes no "
+        "connections as MAX_CONNECTIONS allows, or requests in flight as MAX_IN_FLIGHT. Must be "
+        "longer than APP_PROXY__IDLE_SECONDS. Default: APP_KEEP_ALIVE_SECONDS, so that it makes no "
         "difference.",
     )
     max_in_flight: int | None = Field(

@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from app.lifecycle.http.deadlines import Cause
+from app.lifecycle.http.keep_alive import KeepAlive
 from app.lifecycle.http.limits import Limits
 from app.lifecycle.http.problem import encode
 
@@ -50,8 +51,7 @@ class Connections(ServerState):
         self.refused = 0
         #: How many connections were closed for each reason.
         self.closed: dict[Reason, int] = dict.fromkeys(get_args(Reason), 0)
-        #: Seconds after which an idle connection is closed, at present.
-        self.keep_alive = self.limits.keep_alive
+        self.keep_alive = KeepAlive(limits.keep_alive_least, limits.keep_alive)
         #: Open connections that are not WebSockets.
         self.http = 0
         #: WebSockets that were refused because of their limit.

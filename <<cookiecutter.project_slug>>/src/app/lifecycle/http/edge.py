@@ -19,9 +19,6 @@ log = structlog.get_logger(__name__)
 
 #: Seconds between two looks. What takes its time is closed up to so much later.
 PERIOD = 1.0
-#: Shares of the connection limit: above BUSY idle connections are closed sooner, below CALM
-#: later again. The gap between the two keeps it from going back and forth.
-BUSY, CALM = 0.8, 0.6
 #: ``tcpi_bytes_acked`` in Linux's ``struct tcp_info``, and bytes to read for it.
 ACKED_AT, TCP_INFO_SIZE = 120, 128
 
@@ -35,13 +32,14 @@ class Edge:
         self._looked = 0.0
         #: When WebSockets were found to be closing that still have something to send.
         self._closing: dict[Any, float] = {}
-        #: Another measure of how busy the service is, from 0 to 1.
+        #: The requests in flight, as a share of their limit; 0 without one.
         self.load: Callable[[], float] = lambda: 0.0
 
     def sweep(self, now: float) -> None:
         """Close what is over its time at ``now``, on the monotonic clock."""
         passed, self._looked = min(now - self._looked, 2 * PERIOD), now
-        self._adapt()
+        used = len(self._connections.connections) / self._connections.limit
+        self._connections.keep_alive.follow(used, self.load())
         before = dict(self._connections.closed)
         for connection in list(self._connections.connections):
             if isinstance(connection, Connection):
@@ -89,7 +87,7 @@ class Edge:
         elif connection.unused():
             if waited > self._limits.header_seconds:
                 self._close(connection, "silent")
-        elif waited > self._connections.keep_alive:
+        elif waited > self._connections.keep_alive.seconds:
             self._close(connection, "idle")
 
     def _sends(self, connection: Connection, now: float, passed: float) -> bool:
@@ -131,23 +129,6 @@ class Edge:
             connection.transport.abort()
         else:
             connection.transport.close()
-
-    def _adapt(self) -> None:
-        """Decide how long idle connections stay open."""
-        connections, limits = self._connections, self._limits
-        least, most = limits.keep_alive_least, limits.keep_alive
-        if least is None:
-            return
-        load = max(len(connections.connections) / connections.limit, self.load())
-        before = connections.keep_alive
-        if load >= BUSY:
-            connections.keep_alive = max(least, before / 2)
-        elif load <= CALM:
-            connections.keep_alive = min(most, before * 2)
-        if before == most > connections.keep_alive:
-            log.warning("busy: idle connections are closed sooner", load=round(load, 2))
-        elif before < most == connections.keep_alive:
-            log.info("calm: idle connections are kept", load=round(load, 2))
 
 
 def _taken(connection: Connection) -> int:

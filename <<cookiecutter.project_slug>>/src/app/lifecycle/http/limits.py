@@ -19,7 +19,7 @@ class Limits:
     stall_seconds: float = 60.0
     #: Seconds after which a connection without a request is closed.
     keep_alive: float = 75.0
-    #: The same at the connection limit, or None: no difference.
+    #: The same under load, or None: no difference.
     keep_alive_least: float | None = None
     #: Bytes of a message to a WebSocket.
     message_bytes: int = 1024 * 1024
