@@ -18,7 +18,7 @@ class Requests(Group):
     )
     header_seconds: float = Field(
         default=10.0,
-        gt=0,
+        ge=1,
         le=3600,
         allow_inf_nan=False,
         description="Time until the headers of a request must be complete, from their first byte, "
@@ -47,7 +47,7 @@ class Requests(Group):
     )
     stall_seconds: float = Field(
         default=60.0,
-        gt=0,
+        ge=1,
         le=3600,
         allow_inf_nan=False,
         description="Time by which a client may fall behind that rate: one that sends or takes "
