@@ -178,6 +178,16 @@ def test_a_client_that_does_not_read_is_closed(serve: Start, path: str, status: 
     assert (line["status"], line["ended_by"]) == (status, "slow reader")
 
 
+def test_an_endless_response_does_not_outlive_its_client(serve: Start) -> None:
+    service = serve("tests.apps.edge")
+    with service.connect() as client:
+        client.ask("/endless")
+        client.head()
+        assert client.chunk()
+    eventually(lambda: service.status()["in_flight"] == 0, "the handler to end")
+    serves_others(service)
+
+
 def test_a_slow_reader_is_served(serve: Start) -> None:
     """It takes less than is buffered for it, but more than the least."""
     service = serve("tests.apps.edge", **QUICK | {"APP_REQUESTS__STALL_SECONDS": "3"})

@@ -88,6 +88,9 @@ class Exchange(Request):
                     self._on_stream(self)
                 if self.lifecycle.draining and not self._body_read and has_body(self.scope):
                     return self._read_then_send(message)
+            elif self.client_gone and not self.ended:
+                # The server returns at once: a handler that never waits would block the loop.
+                return asyncio.sleep(0)
             elif self.records is not None:
                 return self._send_records(message, self.records)
         elif self.ended:
