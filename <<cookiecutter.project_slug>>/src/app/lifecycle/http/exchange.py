@@ -88,7 +88,7 @@ class Exchange(Request):
                     self._on_stream(self)
                 if self.lifecycle.draining and not self._body_read and has_body(self.scope):
                     return self._read_then_send(message)
-            elif self.client_gone and not self.ended:
+            elif not self.ended and self._unreachable():
                 # The server returns at once: a handler that never waits would block the loop.
                 return asyncio.sleep(0)
             elif self.records is not None:
@@ -217,6 +217,13 @@ class Exchange(Request):
                 async with asyncio.timeout(LINGER):
                     await self._record_complete.wait()
         self._wake()
+
+    def _unreachable(self) -> bool:
+        """Whether nothing reaches the client any more, though the server may not know yet."""
+        cycle = getattr(self._receive, "__self__", None)
+        if not isinstance(cycle, RequestResponseCycle):
+            return False
+        return cycle.disconnected or cycle.transport.is_closing()
 
     def _wake(self) -> None:
         """Wake whoever waits for a disconnect in the server's ``receive``."""
