@@ -40,6 +40,15 @@ def closed(service: Service, reason: str) -> int:
     return next(int(line.removeprefix(name)) for line in lines if line.startswith(name))
 
 
+def lingers(service: Service) -> bool:
+    """Whether the kernel still sends what the service has closed (state FIN-WAIT-1)."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    sockets = [line.split()[1:4] for line in lines]
+    return any(
+        local.endswith(f":{service.port:04X}") and state == "04" for local, _, state in sockets
+    )
+
+
 @contextlib.contextmanager
 def dripping(client: Connection, data: bytes) -> Iterator[None]:
     """Send ``data`` byte by byte, as often as the service cannot overlook."""
@@ -150,6 +159,17 @@ def test_a_body_nobody_reads_must_keep_the_rate_too(serve: Start) -> None:
             eventually(lambda: closed(service, "body") == 1, "the connection to be closed")
 
 
+def test_a_response_gives_the_rest_of_a_body_no_more_time(serve: Start) -> None:
+    times = {"APP_REQUESTS__STALL_SECONDS": "6", "APP_REQUESTS__TIMEOUT_SECONDS": "4"}
+    service = serve("tests.apps.edge", **QUICK | times)
+    with service.connect() as client:
+        client.send(b"POST /body HTTP/1.1\r\nhost: a\r\ncontent-length: 10000\r\n\r\n")
+        began = time.monotonic()
+        assert client.response().status == 504
+        eventually(lambda: closed(service, "body") == 1, "the connection to be closed")
+        assert time.monotonic() - began < 9
+
+
 def test_an_idle_connection_is_closed(serve: Start) -> None:
     service = serve("tests.apps.edge", **QUICK | {"APP_REQUESTS__HEADER_SECONDS": "60"})
     with service.connect() as client:
@@ -170,6 +190,7 @@ def test_a_client_that_does_not_read_is_closed(serve: Start, path: str, status: 
     with service.connect() as client:
         client.ask(path)
         eventually(lambda: closed(service, "write") == 1, "the connection to be closed")
+        eventually(lambda: not lingers(service), "the kernel to forget the response")
         serves_others(service)
         assert memory(service) - before < HUGE / 4
         eventually(lambda: service.status()["in_flight"] == 0, "the handler to end")

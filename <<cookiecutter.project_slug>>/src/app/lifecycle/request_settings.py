@@ -168,6 +168,11 @@ class WebSockets(Group):
         description="Time in which a client must answer a ping; else its WebSocket is closed with "
         "code 1011.",
     )
+    idle_seconds: Seconds = Field(
+        default=0.0,
+        description="Time without a message in either direction after which a WebSocket is closed "
+        "with code 1001; pings do not count. 0: never.",
+    )
     max_open: int | None = Field(
         default=None,
         ge=1,

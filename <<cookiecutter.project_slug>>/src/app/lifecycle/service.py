@@ -284,7 +284,8 @@ class Service:
     async def _start(self, server: HttpServer) -> None:
         await self.components.start()
         await server.start()
-        self._deadlines = asyncio.create_task(self.traffic.keep_deadlines(), name="deadlines")
+        deadlines = self.traffic.keep_deadlines(self._options.limits.websocket_idle)
+        self._deadlines = asyncio.create_task(deadlines, name="deadlines")
         self.checks.start()
         self.tasks.start()
 

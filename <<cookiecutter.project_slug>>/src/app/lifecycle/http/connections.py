@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+import socket
+import struct
 from dataclasses import dataclass
 from http import HTTPStatus
 from time import monotonic
@@ -37,6 +39,17 @@ class Pace:
     credit: float
     #: Whether the client waited for the handler when last looked at.
     waited: bool = False
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Close at once and discard what is buffered, in the kernel too.
+
+    After a plain abort the kernel holds megabytes for a client that does not read, for
+    minutes: it goes on sending what it has taken.
+    """
+    sock = transport.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 class Connections(ServerState):
@@ -185,7 +198,8 @@ class Connection(HttpToolsProtocol):
         if not self.transport.is_closing():
             if self.flow.read_paused:
                 self.flow.resume_reading()
-            self.since = monotonic()
+            if self.reading != BODY:  # else the rest of the body would get its time anew
+                self.since = monotonic()
 
     def handle_websocket_upgrade(self) -> None:
         state = self.server_state
@@ -233,7 +247,7 @@ class Connection(HttpToolsProtocol):
         if answerable:
             self._answer(status, detail)
         else:
-            self.transport.abort()
+            reset(self.transport)
 
     def blame(self, cause: Cause, status: int = 0) -> None:
         """Tell the request in progress, if any, why its client is gone.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 #: Why a request was cancelled.
-Cause = Literal["deadline", "client gone", "slow body", "slow reader", "drain", "hurried"]
+Cause = Literal["deadline", "client gone", "slow body", "slow reader", "idle", "drain", "hurried"]
 
 #: Seconds between two sweeps.
 PERIOD = 0.1

@@ -13,7 +13,15 @@ from typing import Any
 
 import structlog
 
-from app.lifecycle.http.connections import BODY, HEAD, Connection, Connections, Pace, Reason
+from app.lifecycle.http.connections import (
+    BODY,
+    HEAD,
+    Connection,
+    Connections,
+    Pace,
+    Reason,
+    reset,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +85,7 @@ class Edge:
         """A client that does not read would keep a WebSocket open for ever."""
         if now - self._closing.setdefault(websocket, now) > self._limits.stall_seconds:
             self._connections.closed["write"] += 1
-            websocket.transport.abort()
+            reset(websocket.transport)
 
     def _check_between_requests(self, connection: Connection, now: float) -> None:
         waited = now - connection.since
@@ -126,7 +134,7 @@ class Edge:
         self._connections.closed[reason] += 1
         if reason == "write":  # a clean close would wait until everything is sent
             connection.blame("slow reader")
-            connection.transport.abort()
+            reset(connection.transport)
         else:
             connection.transport.close()
 

@@ -1,5 +1,6 @@
 """What a client of the main port may take: times, rates and sizes."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -26,5 +27,7 @@ class Limits:
     #: Seconds between two pings, and in which a client must answer one.
     ping: float = 20.0
     pong: float = 20.0
+    #: Seconds without a message after which a WebSocket is closed.
+    websocket_idle: float = math.inf
     #: Open WebSockets, or None.
     websockets: int | None = None

@@ -64,19 +64,19 @@ class Request:
 
     def outcome(self) -> tuple[int, str]:
         """The status for the log, and what ended it early: ``client``, ``slow body``, ``slow
-        reader``, ``deadline``, ``stop`` or nothing.
+        reader``, ``idle``, ``deadline``, ``stop`` or nothing.
 
         Valid when the handler is done. Clients leave streams as a matter of course; one
         that leaves before its response is complete gets CLIENT_GONE.
         """
         status = self.status or 500  # the server's answer where a handler sends none
+        if closed := self.scope.get("closed"):
+            cause, answer = closed
+            return answer or (status if self.stream else CLIENT_GONE), cause
         if self.cut or self.ended:
             return status, "stop"
         if self.cause == "deadline":
             return status, "deadline"
-        if closed := self.scope.get("closed"):
-            cause, answer = closed
-            return answer or (status if self.stream else CLIENT_GONE), cause
         if self._handler_closed or not (self._client_left or self.client_gone):
             return status, ""
         return (status if self.stream else CLIENT_GONE), "client"

@@ -117,9 +117,17 @@ class Traffic:
         """How many requests are not done, including their background work; no streams."""
         return len(self.exchanges) - len(self.open_streams)
 
-    async def keep_deadlines(self) -> None:
-        """Cancel requests whose time is over or whose client has left, until cancelled."""
-        await sweep_forever(self.exchanges, self.overdue_threads)
+    async def keep_deadlines(self, websocket_idle: float) -> None:
+        """Cancel requests whose time is over or whose client has left, until cancelled.
+
+        WebSockets are closed after ``websocket_idle`` seconds without a message.
+        """
+        sweeps = [sweep_forever(self.exchanges, self.overdue_threads)]
+        if websocket_idle < math.inf:
+            from app.lifecycle.http.idle import IdleWebSockets  # only where it is asked for
+
+            sweeps.append(IdleWebSockets(self.open_streams, websocket_idle).watch())
+        await asyncio.gather(*sweeps)
 
     def refuse(self) -> None:
         """Answer new requests with 503 from now on."""
