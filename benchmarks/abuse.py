@@ -1,4 +1,4 @@
-"""What clients that are slow, silent or endless take of a service, beside plain uvicorn: ``python -m benchmarks.abuse``."""
+"""``python -m benchmarks.abuse``: what slow, silent and endless clients take of the service, and of plain uvicorn."""
 
 import contextlib
 import json
@@ -38,9 +38,7 @@ def watch() -> dict[str, Figures]:
         ports = {"service": service.port, "bare": bare.port}
         seen: dict[str, Figures] = {name: dict.fromkeys(ports) for name in ABUSES}
         abusers = Abusers()
-        names = {
-            abusers.connect(port, name): (seen[name], server) for server, port in ports.items() for name in ABUSES
-        }
+        names = {abusers.connect(port, name): (seen[name], server) for server, port in ports.items() for name in ABUSES}
         began = time.monotonic()
         while abusers and time.monotonic() - began < WATCHED:
             for number, _ in abusers.poll():

@@ -1,16 +1,15 @@
-"""``python -m benchmarks.abused [lifecycle]``: the routes that are abused, on uvicorn as it comes or in the lifecycle."""
+"""``python -m benchmarks.abused [lifecycle]``: routes to abuse, on uvicorn as it comes or in the lifecycle."""
 
 import os
 import sys
 from collections.abc import AsyncIterator
 
 import uvicorn
-from fastapi import FastAPI, Request
-from starlette.responses import StreamingResponse
-
 from app import environment, wiring
 from app.lifecycle.service import Service
 from app.lifecycle.signals import Signals
+from fastapi import FastAPI, Request
+from starlette.responses import StreamingResponse
 
 routes = FastAPI()
 
@@ -41,7 +40,7 @@ def lifecycle() -> int:
     settings = environment.load()
     service = Service(routes, wiring.options(settings))
     wiring.configure_logging(service, settings)
-    return service.run(signals)
+    return int(service.run(signals))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 A process of its own, so that the requests beside them are measured by one that has nothing else to do.
 """
 
+import contextlib
 import select
 import socket
 import sys
@@ -66,10 +67,8 @@ class Abusers:
         for number, (client, name, due) in self._open.items():
             if ABUSES[name].again and due <= began:
                 self._open[number] = (client, name, due + DRIP)
-                try:
+                with contextlib.suppress(OSError):  # closed meanwhile, as the next poll tells
                     client.send(ABUSES[name].again)
-                except OSError:  # closed meanwhile, as the next poll tells
-                    pass
         time.sleep(max(0.0, began + TICK - time.monotonic()))
         return closed
 
