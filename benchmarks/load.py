@@ -9,7 +9,8 @@ import uvloop
 
 CLIENTS = 16
 REQUEST = b"GET /hello HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-END_OF_BODY = b"}"
+#: An object, or a text.
+END_OF_BODY = (b"}", b'"')
 
 
 @dataclass(frozen=True)

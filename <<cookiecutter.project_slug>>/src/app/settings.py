@@ -97,6 +97,21 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _keep_alive_above_idle_of_proxy(self) -> "Settings":
+        idle = self.proxy.idle_seconds
+        times = {
+            "KEEP_ALIVE_SECONDS": self.keep_alive_seconds,
+            "REQUESTS__KEEP_ALIVE_LEAST_SECONDS": self.requests.keep_alive_least_seconds,
+        }
+        for name, seconds in times.items():
+            if idle and seconds is not None and seconds <= idle:
+                raise ValueError(
+                    f"{name}={seconds:g} is not above APP_PROXY__IDLE_SECONDS={idle:g}: the "
+                    "service could close a connection while the proxy sends a request on it"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _two_ports(self) -> "Settings":
         if self.port == self.management_port:
             raise ValueError(f"PORT and APP_MANAGEMENT_PORT are both {self.port}: they must differ")

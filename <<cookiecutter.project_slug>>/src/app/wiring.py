@@ -93,6 +93,7 @@ def limits(settings: Settings) -> Limits:
         message_bytes=websockets.message_bytes,
         ping=websockets.ping_seconds,
         pong=websockets.pong_seconds,
+        websocket_idle=websockets.idle_seconds or math.inf,
         websockets=websockets.max_open,
     )
 

@@ -40,6 +40,15 @@ def closed(service: Service, reason: str) -> int:
     return next(int(line.removeprefix(name)) for line in lines if line.startswith(name))
 
 
+def lingers(service: Service) -> bool:
+    """Whether the kernel still sends what the service has closed (state FIN-WAIT-1)."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    sockets = [line.split()[1:4] for line in lines]
+    return any(
+        local.endswith(f":{service.port:04X}") and state == "04" for local, _, state in sockets
+    )
+
+
 @contextlib.contextmanager
 def dripping(client: Connection, data: bytes) -> Iterator[None]:
     """Send ``data`` byte by byte, as often as the service cannot overlook."""
@@ -102,16 +111,21 @@ def test_half_a_request_line_is_answered_408(serve: Start) -> None:
         assert client.ends()
 
 
-def test_a_body_byte_by_byte_is_answered_408(serve: Start) -> None:
+@pytest.mark.parametrize("path", ["/body", "/model"])
+def test_a_body_byte_by_byte_is_answered_408(serve: Start, path: str) -> None:
     service = serve("tests.apps.edge", **QUICK)
     with service.connect() as client:
-        client.send(b"POST /body HTTP/1.1\r\nhost: a\r\ncontent-length: 10000\r\n\r\n")
+        client.send(f"POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 10000\r\n\r\n".encode())
         with dripping(client, b"x" * 1000):
             serves_others(service)
             assert client.response().status == 408
         assert client.ends()
     assert closed(service, "body") == 1
+    line = service.logged("request", path=path)
+    assert (line["status"], line["ended_by"]) == (408, "slow body")
     assert service.status()["in_flight"] == 0
+    assert "client gone" not in service.status()["requests_cancelled"]
+    assert not service.lines(level="error")
 
 
 def test_a_body_that_keeps_the_rate_is_taken(serve: Start) -> None:
@@ -145,6 +159,17 @@ def test_a_body_nobody_reads_must_keep_the_rate_too(serve: Start) -> None:
             eventually(lambda: closed(service, "body") == 1, "the connection to be closed")
 
 
+def test_a_response_gives_the_rest_of_a_body_no_more_time(serve: Start) -> None:
+    times = {"APP_REQUESTS__STALL_SECONDS": "6", "APP_REQUESTS__TIMEOUT_SECONDS": "4"}
+    service = serve("tests.apps.edge", **QUICK | times)
+    with service.connect() as client:
+        client.send(b"POST /body HTTP/1.1\r\nhost: a\r\ncontent-length: 10000\r\n\r\n")
+        began = time.monotonic()
+        assert client.response().status == 504
+        eventually(lambda: closed(service, "body") == 1, "the connection to be closed")
+        assert time.monotonic() - began < 9
+
+
 def test_an_idle_connection_is_closed(serve: Start) -> None:
     service = serve("tests.apps.edge", **QUICK | {"APP_REQUESTS__HEADER_SECONDS": "60"})
     with service.connect() as client:
@@ -157,18 +182,31 @@ def test_an_idle_connection_is_closed(serve: Start) -> None:
     assert not service.lines("closed connections of slow clients")
 
 
-@pytest.mark.parametrize("path", ["/huge", "/events"])
-def test_a_client_that_does_not_read_is_closed(serve: Start, path: str) -> None:
+@pytest.mark.parametrize(("path", "status"), [("/huge", 499), ("/events", 200)])
+def test_a_client_that_does_not_read_is_closed(serve: Start, path: str, status: int) -> None:
     service = serve("tests.apps.edge", **QUICK)
     serves_others(service)
     before = memory(service)
     with service.connect() as client:
         client.ask(path)
         eventually(lambda: closed(service, "write") == 1, "the connection to be closed")
+        eventually(lambda: not lingers(service), "the kernel to forget the response")
         serves_others(service)
         assert memory(service) - before < HUGE / 4
         eventually(lambda: service.status()["in_flight"] == 0, "the handler to end")
         eventually(lambda: service.status()["streams"] == 0, "the stream to end")
+    line = service.logged("request", path=path)
+    assert (line["status"], line["ended_by"]) == (status, "slow reader")
+
+
+def test_an_endless_response_does_not_outlive_its_client(serve: Start) -> None:
+    service = serve("tests.apps.edge")
+    with service.connect() as client:
+        client.ask("/endless")
+        client.head()
+        assert client.chunk()
+    eventually(lambda: service.status()["in_flight"] == 0, "the handler to end")
+    serves_others(service)
 
 
 def test_a_slow_reader_is_served(serve: Start) -> None:
@@ -206,24 +244,6 @@ def test_more_connections_than_allowed_are_closed(serve: Start) -> None:
     with pytest.raises(ConnectionError):
         service.get("/hello")
     assert [client.get("/hello").status for client in clients] == [200] * 3
-
-
-def test_idle_connections_are_closed_sooner_when_it_is_busy(serve: Start) -> None:
-    adaptive = {
-        "APP_REQUESTS__MAX_CONNECTIONS": "10",
-        "APP_REQUESTS__KEEP_ALIVE_LEAST_SECONDS": "1",
-    }
-    service = serve("tests.apps.edge", **PATIENT, **adaptive)
-    few = [service.connect() for _ in range(5)]
-    assert [client.get("/hello").status for client in few] == [200] * 5
-    assert service.status()["keep_alive_seconds"] == 60
-    more = [service.connect() for _ in range(4)]
-    assert [client.get("/hello").status for client in more] == [200] * 4
-    service.logged("busy: idle connections are closed sooner")
-    assert all(client.ends() for client in (*few, *more))
-    assert closed(service, "idle") == 9
-    service.logged("calm: idle connections are kept")
-    assert service.status()["keep_alive_seconds"] == 60
 
 
 @pytest.mark.parametrize("settings", [PATIENT, QUICK])

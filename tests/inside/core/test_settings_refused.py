@@ -32,6 +32,8 @@ REFUSED = {
     "APP_PROXY__TRUSTED=*": "'*' does not appear to be an IPv4 or IPv6 network; should",
     "APP_PROXY__HEADERS=for,port": "APP_PROXY__HEADERS='for,port': should be like for,proto,host,",
     "APP_PROXY__ROOT_PATH=api/": "APP_PROXY__ROOT_PATH='api/': should be like /api",
+    "APP_PROXY__IDLE_SECONDS=nan": "APP_PROXY__IDLE_SECONDS='nan': Input should be",
+    "APP_PROXY__IDLE_SECONDS=75": "ALIVE_SECONDS=75 is not above APP_PROXY__IDLE_SECONDS=75:",
     "APP_PROBES__STALL_SECONDS=0": "APP_PROBES__STALL_SECONDS='0': Input should be greater than 0",
     "APP_PROBES__UNREADY_SECONDS=-2": "APP_PROBES__UNREADY_SECONDS='-2': Input should be greater",
     "APP_PROBES__MAIN_PORT=perhaps": "APP_PROBES__MAIN_PORT='perhaps': Input should be a valid boo",
@@ -46,6 +48,7 @@ REFUSED = {
     "APP_WEBSOCKETS__MESSAGE_BYTES=0": "APP_WEBSOCKETS__MESSAGE_BYTES='0': Input should be greater",
     "APP_WEBSOCKETS__PING_SECONDS=0": "APP_WEBSOCKETS__PING_SECONDS='0': Input should be greater",
     "APP_WEBSOCKETS__PONG_SECONDS=nan": "APP_WEBSOCKETS__PONG_SECONDS='nan': Input should be",
+    "APP_WEBSOCKETS__IDLE_SECONDS=-1": "APP_WEBSOCKETS__IDLE_SECONDS='-1': Input should be greater",
     "APP_WEBSOCKETS__MAX_OPEN=0": "APP_WEBSOCKETS__MAX_OPEN='0': Input should be greater than or",
     "APP_REQUESTS__TIMEOUT_SECONDS=-1": "APP_REQUESTS__TIMEOUT_SECONDS='-1': Input should be",
     "APP_REQUESTS__TIMEOUT_SECONDS=19": "=19 is above APP_SHUTDOWN__LIMIT_SECONDS=18: a stop would",
@@ -102,6 +105,17 @@ def test_the_limits_of_requests_are_in_order(bare_environment: pytest.MonkeyPatc
         load()
     bare_environment.setenv("APP_REQUESTS__MAX_IN_FLIGHT", "4")
     assert (shedding(load().requests) or pytest.fail()).adaptive
+
+
+def test_the_least_keep_alive_is_longer_than_that_of_the_proxy(
+    bare_environment: pytest.MonkeyPatch,
+) -> None:
+    bare_environment.setenv("APP_PROXY__IDLE_SECONDS", "60")
+    bare_environment.setenv("APP_REQUESTS__KEEP_ALIVE_LEAST_SECONDS", "60")
+    with pytest.raises(SettingsError, match=r"LEAST_SECONDS=60 is not above APP_PROXY__IDLE_SECO"):
+        load()
+    bare_environment.setenv("APP_REQUESTS__KEEP_ALIVE_LEAST_SECONDS", "61")
+    assert load().requests.keep_alive_least_seconds == 61
 
 
 def test_all_are_reported_at_once(bare_environment: pytest.MonkeyPatch) -> None:

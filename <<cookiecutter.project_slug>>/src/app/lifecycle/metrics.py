@@ -96,7 +96,7 @@ def measures(
         _gauge(
             "app_keep_alive_seconds",
             "Time after which idle connections to the main port are closed, at present.",
-            connections.keep_alive,
+            connections.keep_alive.seconds,
         ),
         *_shedding(shedding),
         _gauge(

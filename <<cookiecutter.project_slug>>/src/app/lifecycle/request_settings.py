@@ -21,7 +21,7 @@ class Requests(Group):
     )
     header_seconds: float = Field(
         default=10.0,
-        gt=0,
+        ge=1,
         le=3600,
         allow_inf_nan=False,
         description="Time until the headers of a request must be complete, from their first byte, "
@@ -50,7 +50,7 @@ class Requests(Group):
     )
     stall_seconds: float = Field(
         default=60.0,
-        gt=0,
+        ge=1,
         le=3600,
         allow_inf_nan=False,
         description="Time by which a client may fall behind that rate: one that sends or takes "
@@ -68,7 +68,8 @@ class Requests(Group):
         le=7200,
         allow_inf_nan=False,
         description="Idle time after which connections are closed while there are almost as many "
-        "as max_connections allows. Default: APP_KEEP_ALIVE_SECONDS, so that it makes no "
+        "connections as MAX_CONNECTIONS allows, or requests in flight as MAX_IN_FLIGHT. Must be "
+        "longer than APP_PROXY__IDLE_SECONDS. Default: APP_KEEP_ALIVE_SECONDS, so that it makes no "
         "difference.",
     )
     max_in_flight: int | None = Field(
@@ -169,6 +170,11 @@ class WebSockets(Group):
         allow_inf_nan=False,
         description="Time in which a client must answer a ping; else its WebSocket is closed with "
         "code 1011.",
+    )
+    idle_seconds: Seconds = Field(
+        default=0.0,
+        description="Time without a message in either direction after which a WebSocket is closed "
+        "with code 1001; pings do not count. 0: never.",
     )
     max_open: int | None = Field(
         default=None,

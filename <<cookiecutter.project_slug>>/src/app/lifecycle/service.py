@@ -211,6 +211,8 @@ class Service:
             server_header=False,
         )
         server.on_death = self.lifecycle.drain
+        if self.shedding is not None:
+            server.edge.load = self.shedding.load
         routes = {
             **self._probe_routes,
             "/statusz": page(lambda: json.dumps(self._status(server)), b"application/json"),
@@ -220,7 +222,7 @@ class Service:
         return server, Management(routes, management, control, limit=limits.management)
 
     def _status(self, server: HttpServer) -> dict[str, object]:
-        return {**self.status(), "keep_alive_seconds": server.connections.keep_alive}
+        return {**self.status(), "keep_alive_seconds": server.connections.keep_alive.seconds}
 
     def _metrics(self, server: HttpServer) -> str:
         """The content of ``/metrics``."""
@@ -282,7 +284,8 @@ class Service:
     async def _start(self, server: HttpServer) -> None:
         await self.components.start()
         await server.start()
-        self._deadlines = asyncio.create_task(self.traffic.keep_deadlines(), name="deadlines")
+        deadlines = self.traffic.keep_deadlines(self._options.limits.websocket_idle)
+        self._deadlines = asyncio.create_task(deadlines, name="deadlines")
         self.checks.start()
         self.tasks.start()
 

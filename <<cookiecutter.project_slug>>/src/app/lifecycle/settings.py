@@ -158,6 +158,14 @@ class Proxy(Group):
         "proxy strips it. It is part of redirects, absolute URLs and /docs. X-Forwarded-Prefix "
         "overrides it.",
     )
+    idle_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        le=7200,
+        allow_inf_nan=False,
+        description="Time for which the proxy keeps idle connections. The service must keep them "
+        "longer, or requests fail that are sent on one it closes. 0: not known.",
+    )
 
 
 #% if cookiecutter.leader_election == "yes"

@@ -57,6 +57,17 @@ async def huge() -> StreamingResponse:
     return StreamingResponse(parts(), media_type="application/octet-stream")
 
 
+@app.get("/endless")
+async def endless() -> StreamingResponse:
+    """Never waits for anything but its client."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 65536
+
+    return StreamingResponse(parts(), media_type="application/octet-stream")
+
+
 @app.get("/events")
 async def events() -> StreamingResponse:
     """More events than a client that does not read can take."""

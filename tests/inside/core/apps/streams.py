@@ -12,6 +12,7 @@ from sse_starlette import EventSourceResponse as SseStarletteResponse
 from starlette.responses import StreamingResponse
 
 from app.api.dependencies import Draining
+from app.lifecycle.http.streams import with_heartbeat
 from tests.apps.runner import run
 
 app = FastAPI()
@@ -73,6 +74,22 @@ async def silent() -> StreamingResponse:
         await asyncio.Event().wait()
 
     return StreamingResponse(one(), media_type="text/event-stream")
+
+
+@app.get("/heartbeat")
+async def heartbeat(draining: Draining, seconds: float, says: str = "") -> StreamingResponse:
+    """An event, then silence until its turn or for ever; with ``says`` it takes that or fails."""
+
+    async def events() -> AsyncIterator[str]:
+        yield "data: hello\n\n"
+        if says == "error":
+            raise LookupError("no more")
+        if says == "end":
+            return
+        await (draining.turn() if says else asyncio.Event().wait())
+        yield f"data: {says}\n\n"
+
+    return StreamingResponse(with_heartbeat(events(), seconds), media_type="text/event-stream")
 
 
 @app.get("/goodbye")

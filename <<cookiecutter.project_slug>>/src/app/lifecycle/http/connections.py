@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+import socket
+import struct
 from dataclasses import dataclass
 from http import HTTPStatus
 from time import monotonic
@@ -11,6 +13,8 @@ import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from app.lifecycle.http.deadlines import Cause
+from app.lifecycle.http.keep_alive import KeepAlive
 from app.lifecycle.http.limits import Limits
 from app.lifecycle.http.problem import encode
 
@@ -37,6 +41,17 @@ class Pace:
     waited: bool = False
 
 
+def reset(transport: asyncio.Transport) -> None:
+    """Close at once and discard what is buffered, in the kernel too.
+
+    After a plain abort the kernel holds megabytes for a client that does not read, for
+    minutes: it goes on sending what it has taken.
+    """
+    sock = transport.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
 class Connections(ServerState):
     """uvicorn's connections, with counts; ``limit`` is how many may be open."""
 
@@ -49,8 +64,7 @@ class Connections(ServerState):
         self.refused = 0
         #: How many connections were closed for each reason.
         self.closed: dict[Reason, int] = dict.fromkeys(get_args(Reason), 0)
-        #: Seconds after which an idle connection is closed, at present.
-        self.keep_alive = self.limits.keep_alive
+        self.keep_alive = KeepAlive(limits.keep_alive_least, limits.keep_alive)
         #: Open connections that are not WebSockets.
         self.http = 0
         #: WebSockets that were refused because of their limit.
@@ -184,7 +198,8 @@ class Connection(HttpToolsProtocol):
         if not self.transport.is_closing():
             if self.flow.read_paused:
                 self.flow.resume_reading()
-            self.since = monotonic()
+            if self.reading != BODY:  # else the rest of the body would get its time anew
+                self.since = monotonic()
 
     def handle_websocket_upgrade(self) -> None:
         state = self.server_state
@@ -228,10 +243,19 @@ class Connection(HttpToolsProtocol):
             answerable = not self.responding()
         else:
             answerable = self.responding() and not self.cycle.response_started
+            self.blame("slow body", status if answerable else 0)
         if answerable:
             self._answer(status, detail)
         else:
-            self.transport.abort()
+            reset(self.transport)
+
+    def blame(self, cause: Cause, status: int = 0) -> None:
+        """Tell the request in progress, if any, why its client is gone.
+
+        ``status`` is what the client was answered instead of by the handler; 0: nothing.
+        """
+        if self.responding():
+            self.cycle.scope["closed"] = (cause, status)  # type: ignore[typeddict-unknown-key]
 
     def _answer(self, status: int, detail: str, *more: tuple[bytes, bytes]) -> None:
         title = HTTPStatus(status).phrase

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 #: Why a request was cancelled.
-Cause = Literal["deadline", "client gone", "drain", "hurried"]
+Cause = Literal["deadline", "client gone", "slow body", "slow reader", "idle", "drain", "hurried"]
 
 #: Seconds between two sweeps.
 PERIOD = 0.1
@@ -132,7 +132,7 @@ def sweep(exchanges: Iterable["Exchange"], now: float) -> list["Exchange"]:
         if exchange.client_gone:
             if rule_of(exchange.scope.get("endpoint")).finishes:
                 continue
-            cause: Cause = "client gone"
+            cause = exchange.left_because
         elif now >= deadline_of(exchange):
             cause = "deadline"
         else:

@@ -5,6 +5,7 @@ read its response, or has no more requests. What the service itself takes never 
 WebSockets have pings instead.
 """
 
+import asyncio
 import socket
 import struct
 import sys
@@ -13,15 +14,22 @@ from typing import Any
 
 import structlog
 
-from app.lifecycle.http.connections import BODY, HEAD, Connection, Connections, Pace, Reason
+from app.lifecycle.http.connections import (
+    BODY,
+    HEAD,
+    Connection,
+    Connections,
+    Pace,
+    Reason,
+    reset,
+)
 
 log = structlog.get_logger(__name__)
 
 #: Seconds between two looks. What takes its time is closed up to so much later.
 PERIOD = 1.0
-#: Shares of the connection limit: above BUSY idle connections are closed sooner, below CALM
-#: later again. The gap between the two keeps it from going back and forth.
-BUSY, CALM = 0.8, 0.6
+#: Connections that are looked at before the event loop has a turn: about 2 ms.
+SLICE = 500
 #: ``tcpi_bytes_acked`` in Linux's ``struct tcp_info``, and bytes to read for it.
 ACKED_AT, TCP_INFO_SIZE = 120, 128
 
@@ -35,24 +43,29 @@ class Edge:
         self._looked = 0.0
         #: When WebSockets were found to be closing that still have something to send.
         self._closing: dict[Any, float] = {}
-        #: Another measure of how busy the service is, from 0 to 1.
+        #: The requests in flight, as a share of their limit; 0 without one.
         self.load: Callable[[], float] = lambda: 0.0
 
-    def sweep(self, now: float) -> None:
-        """Close what is over its time at ``now``, on the monotonic clock."""
+    async def sweep(self, now: float) -> None:
+        """Close what is over its time at ``now``, on the monotonic clock.
+
+        The event loop has a turn after every SLICE connections.
+        """
         passed, self._looked = min(now - self._looked, 2 * PERIOD), now
-        self._adapt()
+        used = len(self._connections.connections) / self._connections.limit
+        self._connections.keep_alive.follow(used, self.load())
         before = dict(self._connections.closed)
-        for connection in list(self._connections.connections):
+        connections = self._connections.connections
+        for number, connection in enumerate(list(connections), 1):
+            if number % SLICE == 0:
+                await asyncio.sleep(0)
+            if connection not in connections:  # closed, or a WebSocket meanwhile
+                continue
             if isinstance(connection, Connection):
                 self._check(connection, now, passed)
             elif connection.transport.is_closing():
                 self._check_closing(connection, now)
-        self._closing = {
-            one: since
-            for one, since in self._closing.items()
-            if one in self._connections.connections
-        }
+        self._closing = {one: since for one, since in self._closing.items() if one in connections}
         slow = {
             reason: count - before[reason]
             for reason, count in self._connections.closed.items()
@@ -79,7 +92,7 @@ class Edge:
         """A client that does not read would keep a WebSocket open for ever."""
         if now - self._closing.setdefault(websocket, now) > self._limits.stall_seconds:
             self._connections.closed["write"] += 1
-            websocket.transport.abort()
+            reset(websocket.transport)
 
     def _check_between_requests(self, connection: Connection, now: float) -> None:
         waited = now - connection.since
@@ -89,7 +102,7 @@ class Edge:
         elif connection.unused():
             if waited > self._limits.header_seconds:
                 self._close(connection, "silent")
-        elif waited > self._connections.keep_alive:
+        elif waited > self._connections.keep_alive.seconds:
             self._close(connection, "idle")
 
     def _sends(self, connection: Connection, now: float, passed: float) -> bool:
@@ -127,26 +140,10 @@ class Edge:
     def _close(self, connection: Connection, reason: Reason) -> None:
         self._connections.closed[reason] += 1
         if reason == "write":  # a clean close would wait until everything is sent
-            connection.transport.abort()
+            connection.blame("slow reader")
+            reset(connection.transport)
         else:
             connection.transport.close()
-
-    def _adapt(self) -> None:
-        """Decide how long idle connections stay open."""
-        connections, limits = self._connections, self._limits
-        least, most = limits.keep_alive_least, limits.keep_alive
-        if least is None:
-            return
-        load = max(len(connections.connections) / connections.limit, self.load())
-        before = connections.keep_alive
-        if load >= BUSY:
-            connections.keep_alive = max(least, before / 2)
-        elif load <= CALM:
-            connections.keep_alive = min(most, before * 2)
-        if before == most > connections.keep_alive:
-            log.warning("busy: idle connections are closed sooner", load=round(load, 2))
-        elif before < most == connections.keep_alive:
-            log.info("calm: idle connections are kept", load=round(load, 2))
 
 
 def _taken(connection: Connection) -> int:

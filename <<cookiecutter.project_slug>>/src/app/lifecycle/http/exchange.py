@@ -51,6 +51,8 @@ class Exchange(Request):
     turn: asyncio.Event | None = None
     #: The service has answered instead of the handler, which sees its client as gone.
     answered = False
+    #: Messages of a WebSocket that its handler has received or sent.
+    messages = 0
     body_limit = 0  # bytes; 0: no limit
     _body: Body | None = None
     _body_read = False
@@ -88,12 +90,15 @@ class Exchange(Request):
                     self._on_stream(self)
                 if self.lifecycle.draining and not self._body_read and has_body(self.scope):
                     return self._read_then_send(message)
+            elif not self.ended and self._unreachable():
+                # The server returns at once: a handler that never waits would block the loop.
+                return asyncio.sleep(0)
             elif self.records is not None:
                 return self._send_records(message, self.records)
         elif self.ended:
             # ASGI signals a lost peer by an OSError; Starlette turns it into
             # WebSocketDisconnect.
-            raise ConnectionResetError("the service is restarting and has closed this WebSocket")
+            raise ConnectionResetError("the service has closed this WebSocket")
         else:
             self._track_websocket(kind, message)
         return self._send(message)
@@ -144,6 +149,7 @@ class Exchange(Request):
                 self.stream = True
                 self._on_stream(self)
             case "websocket.send":
+                self.messages += 1
                 text = message.get("text") or ""
                 self.sent += len(message.get("bytes") or text.encode())
             case "websocket.close":
@@ -184,7 +190,9 @@ class Exchange(Request):
             self.notified.set()
             return {"type": "http.disconnect"}
         self._body_read = not message.get("more_body", False)
-        if message["type"] == "websocket.disconnect":
+        if message["type"] == "websocket.receive":
+            self.messages += 1
+        elif message["type"] == "websocket.disconnect":
             self._client_left = True
         elif self._body and self._body.too_large(message.get("body", b"")) and not self.complete:
             return await self._body.refuse(self)
@@ -194,18 +202,18 @@ class Exchange(Request):
         """Whether the handler should see its client as gone."""
         return self.ended and not self.mid_record and self.scope["type"] == "http"
 
-    async def end(self) -> None:
+    async def end(self, code: int = SERVICE_RESTART) -> None:
         """End a stream without the handler's help, in the way its client expects.
 
         The handler of a response sees its client as gone, and ``finish`` sends the last
         chunk; before that, a record in progress gets LINGER seconds to be completed.
-        A WebSocket gets a close frame with code 1012.
+        A WebSocket gets a close frame with ``code``.
         """
         if self.scope["type"] == "websocket" and not self.ended:
             # A client that does not read blocks the frame: TimeoutError is an OSError.
             with contextlib.suppress(OSError, RuntimeError):
                 async with asyncio.timeout(LINGER):
-                    await self._send({"type": "websocket.close", "code": SERVICE_RESTART})
+                    await self._send({"type": "websocket.close", "code": code})
         if not self.ended:
             self.notified, self._record_complete = asyncio.Event(), asyncio.Event()
         self.ended = True
@@ -214,6 +222,13 @@ class Exchange(Request):
                 async with asyncio.timeout(LINGER):
                     await self._record_complete.wait()
         self._wake()
+
+    def _unreachable(self) -> bool:
+        """Whether nothing reaches the client any more, though the server may not know yet."""
+        cycle = getattr(self._receive, "__self__", None)
+        if not isinstance(cycle, RequestResponseCycle):
+            return False
+        return cycle.disconnected or cycle.transport.is_closing()
 
     def _wake(self) -> None:
         """Wake whoever waits for a disconnect in the server's ``receive``."""

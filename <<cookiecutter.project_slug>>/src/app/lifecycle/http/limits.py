@@ -1,5 +1,6 @@
 """What a client of the main port may take: times, rates and sizes."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -19,12 +20,14 @@ class Limits:
     stall_seconds: float = 60.0
     #: Seconds after which a connection without a request is closed.
     keep_alive: float = 75.0
-    #: The same at the connection limit, or None: no difference.
+    #: The same under load, or None: no difference.
     keep_alive_least: float | None = None
     #: Bytes of a message to a WebSocket.
     message_bytes: int = 1024 * 1024
     #: Seconds between two pings, and in which a client must answer one.
     ping: float = 20.0
     pong: float = 20.0
+    #: Seconds without a message after which a WebSocket is closed.
+    websocket_idle: float = math.inf
     #: Open WebSockets, or None.
     websockets: int | None = None

@@ -56,14 +56,23 @@ class Request:
         """Whether the connection was lost before the response was complete."""
         return bool(getattr(getattr(self._receive, "__self__", None), "disconnected", False))
 
+    @property
+    def left_because(self) -> Cause:
+        """Why its client is gone: it has left, or was too slow for the service."""
+        cause: Cause = self.scope.get("closed", ("client gone",))[0]
+        return cause
+
     def outcome(self) -> tuple[int, str]:
-        """The status for the log, and what ended it early: ``client``, ``deadline``, ``stop``
-        or nothing.
+        """The status for the log, and what ended it early: ``client``, ``slow body``, ``slow
+        reader``, ``idle``, ``deadline``, ``stop`` or nothing.
 
         Valid when the handler is done. Clients leave streams as a matter of course; one
         that leaves before its response is complete gets CLIENT_GONE.
         """
         status = self.status or 500  # the server's answer where a handler sends none
+        if closed := self.scope.get("closed"):
+            cause, answer = closed
+            return answer or (status if self.stream else CLIENT_GONE), cause
         if self.cut or self.ended:
             return status, "stop"
         if self.cause == "deadline":

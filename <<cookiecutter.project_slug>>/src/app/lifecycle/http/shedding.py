@@ -98,6 +98,10 @@ class Shedding:
         """How many requests wait for a slot."""
         return self._admission.queued
 
+    def load(self) -> float:
+        """The requests that run or wait, as a share of the limit."""
+        return (self.running + self.queued) / self.limit
+
     def status(self) -> dict[str, object]:
         """The fields of ``/statusz``."""
         shed = sum(dict(self.shed).values())

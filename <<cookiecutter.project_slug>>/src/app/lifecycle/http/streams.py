@@ -11,7 +11,7 @@ import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 
 import structlog
 
@@ -28,6 +28,8 @@ log = structlog.get_logger(__name__)
 STREAM_GRACE = 1.0
 #: Minimum of these that is left to return.
 MIN_RETURN = 0.1
+#: A comment of an event stream.
+HEARTBEAT = ": \n\n"
 #: Maximum number of paths in the log.
 MAX_NAMED = 5
 
@@ -86,6 +88,45 @@ def wait_for_end() -> None:
     exchange = current_request.get()
     if isinstance(exchange, Exchange):
         exchange.finite = True
+
+
+async def with_heartbeat(events: AsyncIterable[str], seconds: float) -> AsyncIterator[str]:
+    """Yield ``events``, and a comment whenever they were silent for ``seconds``; 0: never.
+
+    It keeps proxies from closing a quiet event stream; clients ignore it. For streams that
+    their handler formats itself: FastAPI's EventSourceResponse and sse-starlette send their
+    own. ``events`` runs in a task of its own, which ends with this iterator.
+    """
+    if not seconds:
+        async for event in events:
+            yield event
+        return
+    queue: asyncio.Queue[str | None] = asyncio.Queue(maxsize=1)
+
+    async def pump() -> None:
+        try:
+            async for event in events:
+                await queue.put(event)
+        except Exception:
+            await queue.put(None)
+            raise
+        await queue.put(None)
+
+    pumping = asyncio.create_task(pump(), name="events")
+    try:
+        while True:
+            try:
+                async with asyncio.timeout(seconds):
+                    taken = await queue.get()
+            except TimeoutError:
+                taken = HEARTBEAT
+            if taken is None:
+                break
+            yield taken
+        await pumping  # raises what ``events`` has raised
+    finally:
+        pumping.cancel()
+        await asyncio.wait({pumping})
 
 
 async def end_streams(traffic: Traffic, *, spread: float, hurried: Event) -> None:

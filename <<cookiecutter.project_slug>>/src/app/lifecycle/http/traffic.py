@@ -91,7 +91,8 @@ class Traffic:
                 if not (exchange.cause or exchange.ended):
                     raise
             except Exception as error:
-                if not (exchange.ended or exchange.cause or exchange.answered):
+                own = exchange.ended or exchange.cause or exchange.answered
+                if not (own or "closed" in scope):
                     raise
                 # Caused by the service: a body was too large, a stream has ended cleanly for
                 # its client, or the access log and the report name what was cut off.
@@ -116,9 +117,17 @@ class Traffic:
         """How many requests are not done, including their background work; no streams."""
         return len(self.exchanges) - len(self.open_streams)
 
-    async def keep_deadlines(self) -> None:
-        """Cancel requests whose time is over or whose client has left, until cancelled."""
-        await sweep_forever(self.exchanges, self.overdue_threads)
+    async def keep_deadlines(self, websocket_idle: float) -> None:
+        """Cancel requests whose time is over or whose client has left, until cancelled.
+
+        WebSockets are closed after ``websocket_idle`` seconds without a message.
+        """
+        sweeps = [sweep_forever(self.exchanges, self.overdue_threads)]
+        if websocket_idle < math.inf:
+            from app.lifecycle.http.idle import IdleWebSockets  # only where it is asked for
+
+            sweeps.append(IdleWebSockets(self.open_streams, websocket_idle).watch())
+        await asyncio.gather(*sweeps)
 
     def refuse(self) -> None:
         """Answer new requests with 503 from now on."""
@@ -136,7 +145,7 @@ class Traffic:
     def _count(self, exchange: Exchange) -> None:
         # Starlette itself cancels a streaming response whose client has left.
         left = exchange.client_gone and not (exchange.complete or exchange.stream)
-        if cause := exchange.cause or ("client gone" if left else ""):
+        if cause := exchange.cause or (exchange.left_because if left else ""):
             self.cancelled[cause] += 1
         if not self._lifecycle.draining:
             return
