@@ -104,6 +104,14 @@ class Cluster(Protocol):
 
     async def start_load(self) -> None: ...
 
+    async def multiply_load(self, factor: float) -> None:
+        """Send so many times the plan's rate of requests from now on."""
+        ...
+
+    async def start_slow_clients(self) -> None:
+        """Start the plan's slow clients; they stay until the load stops."""
+        ...
+
     async def stop_load(self) -> "LoadResult": ...
 
 

@@ -16,7 +16,7 @@ Row = tuple[str, ...]
 def title(scenario: Scenario, plan: Plan, backend: str) -> str:
     """Return what is rehearsed, in one line."""
     plan = scenario.prepare(plan)
-    what = scenario.title.format(replicas=plan.replicas)
+    what = scenario.title.format(**vars(plan))
     least, most = plan.propagation
     span = f"{least:g} s" if least == most else f"{least:g} to {most:g} s"
     late = f", endpoints {span} late" if backend == "local" else ""
