@@ -88,6 +88,10 @@ class Exchange(Request):
                     self._on_stream(self)
                 if self.lifecycle.draining and not self._body_read and has_body(self.scope):
                     return self._read_then_send(message)
+            elif self.client_gone:
+                # The server would drop it without a pause, and a handler that only sends
+                # would block the event loop to its end.
+                return asyncio.sleep(0)
             elif self.records is not None:
                 return self._send_records(message, self.records)
         elif self.ended:
