@@ -18,6 +18,8 @@ from drill.load.traffic import Traffic
 
 #: Time between two bytes.
 BYTE_SECONDS = 1.0
+#: They arrive over this time, so that they are not closed and back in waves.
+ARRIVAL_SECONDS = 4.0
 #: Pause after a connection that was refused.
 PAUSE_SECONDS = 0.5
 #: A body that is announced and never complete.
@@ -64,7 +66,7 @@ class SlowClient:
 
     async def run(self) -> None:
         ledger, clock, kind = self._traffic.ledger, self._traffic.clock, self._way.kind
-        await asyncio.sleep(random.random() * BYTE_SECONDS)
+        await asyncio.sleep(random.random() * ARRIVAL_SECONDS)
         while True:
             try:
                 endpoint = self._traffic.pick()

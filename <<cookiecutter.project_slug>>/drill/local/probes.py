@@ -109,6 +109,9 @@ class Probed(Protocol):
     def probed_ready(self, began: float) -> None:
         """A readiness probe succeeded that began then, on the monotonic clock."""
 
+    def missed(self) -> None:
+        """A liveness probe failed: enough of them in a row make ``fail``."""
+
     def fail(self, name: str, probe: Probe) -> None:
         """The probe failed: the container must be restarted."""
 
@@ -170,7 +173,9 @@ class Prober:
             await ticks.next()
             if self._ending:
                 return
-            if streak.add(await succeeds(probe, self._container)) is False:
+            if not (ok := await succeeds(probe, self._container)) and not self._ending:
+                self._pod.missed()
+            if streak.add(ok) is False:
                 self._pod.fail("liveness", probe)
                 return
 

@@ -70,9 +70,9 @@ class Overload(Scenario):
 
 #: What the service may take for slow clients here; by default it is patient for longer.
 HEADER_SECONDS = STALL_SECONDS = 3.0
-#: The time before them, for comparison, and with them before the update.
-ALONE_SECONDS, BESIDE_SECONDS = 4.0, 8.0
-SLOW_CLIENTS, SLOW_UPDATE = "slow clients", "update beside slow clients"
+#: The time before them, for them to arrive and to be closed, and to look at what they cost.
+ALONE_SECONDS, ARRIVAL_SECONDS, BESIDE_SECONDS = 4.0, 7.0, 5.0
+SLOW_CLIENTS, UPDATE = "slow clients arrive", "update beside them"
 
 
 class SlowClients(Scenario):
@@ -93,8 +93,8 @@ class SlowClients(Scenario):
         await asyncio.sleep(ALONE_SECONDS)
         cluster.timeline.mark(SLOW_CLIENTS)
         await cluster.start_slow_clients()
-        await asyncio.sleep(BESIDE_SECONDS)
-        cluster.timeline.mark(SLOW_UPDATE)
+        await asyncio.sleep(ARRIVAL_SECONDS + BESIDE_SECONDS)
+        cluster.timeline.mark(UPDATE)
         await cluster.update(restart)
         await cluster.rolled_out()
         return ()

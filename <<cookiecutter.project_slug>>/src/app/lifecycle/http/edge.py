@@ -24,6 +24,8 @@ PERIOD = 1.0
 BUSY, CALM = 0.8, 0.6
 #: ``tcpi_bytes_acked`` in Linux's ``struct tcp_info``, and bytes to read for it.
 ACKED_AT, TCP_INFO_SIZE = 120, 128
+#: Closing resets the connection.
+NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class Edge:
@@ -126,7 +128,10 @@ class Edge:
 
     def _close(self, connection: Connection, reason: Reason) -> None:
         self._connections.closed[reason] += 1
-        if reason == "write":  # a clean close would wait until everything is sent
+        if reason == "write":
+            # Otherwise the kernel keeps what is left, and goes on offering it to the client.
+            sock = connection.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
             connection.transport.abort()
         else:
             connection.transport.close()
