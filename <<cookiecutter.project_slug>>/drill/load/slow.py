@@ -19,7 +19,7 @@ from drill.load.traffic import Traffic
 #: Time between two bytes.
 BYTE_SECONDS = 1.0
 #: They arrive over this time, so that they are not closed and back in waves.
-ARRIVAL_SECONDS = 4.0
+ARRIVAL_SECONDS = 3.0
 #: Pause after a connection that was refused.
 PAUSE_SECONDS = 0.5
 #: A body that is announced and never complete.

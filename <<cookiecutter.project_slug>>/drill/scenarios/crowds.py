@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from drill.backend import Cluster
 from drill.errors import DrillError
@@ -17,9 +18,9 @@ QUEUE_SECONDS = 0.1
 #: Of the capacity: requests before and after, and meanwhile.
 CALM, OVERLOAD = 0.2, 5.0
 #: For the part of the overload before a pod is deleted, and after it is gone.
-OVERLOAD_SECONDS = 4.0
+OVERLOAD_SECONDS = 3.0
 #: The time to recover, and to look at afterwards.
-RECOVERY_SECONDS, RECOVERED_SECONDS = 2.0, 3.0
+RECOVERY_SECONDS, RECOVERED_SECONDS = 2.0, 2.0
 #: The marks on the timeline between which it lasts.
 OVERLOAD_BEGINS, OVERLOAD_ENDS = "overload begins", "overload ends"
 
@@ -68,10 +69,21 @@ class Overload(Scenario):
         return ()
 
 
+def wait_of(plan: Plan) -> Wait:
+    if plan.routes.wait is None:
+        raise DrillError("overload needs a route whose handler waits: add [wait] to drill.toml.")
+    return plan.routes.wait
+
+
+def capacity(wait: Wait) -> float:
+    """Return the requests a second that a pod can serve."""
+    return IN_FLIGHT / wait.seconds
+
+
 #: What the service may take for slow clients here; by default it is patient for longer.
 HEADER_SECONDS = STALL_SECONDS = 3.0
 #: The time before them, for them to arrive and to be closed, and to look at what they cost.
-ALONE_SECONDS, ARRIVAL_SECONDS, BESIDE_SECONDS = 4.0, 7.0, 5.0
+ALONE_SECONDS, ARRIVAL_SECONDS, BESIDE_SECONDS = 4.0, 6.0, 5.0
 SLOW_CLIENTS, UPDATE = "slow clients arrive", "update beside them"
 
 
@@ -87,7 +99,7 @@ class SlowClients(Scenario):
             "APP_REQUESTS__STALL_SECONDS": f"{STALL_SECONDS:g}",
             **plan.environment,
         }
-        return replace(plan, environment=settings)
+        return replace(plan, environment=settings, patches=(*plan.patches, available_at_once))
 
     async def act(self, cluster: Cluster) -> Sequence[str]:
         await asyncio.sleep(ALONE_SECONDS)
@@ -100,12 +112,6 @@ class SlowClients(Scenario):
         return ()
 
 
-def wait_of(plan: Plan) -> Wait:
-    if plan.routes.wait is None:
-        raise DrillError("overload needs a route whose handler waits: add [wait] to drill.toml.")
-    return plan.routes.wait
-
-
-def capacity(wait: Wait) -> float:
-    """Return the requests a second that a pod can serve."""
-    return IN_FLIGHT / wait.seconds
+def available_at_once(deployment: dict[str, Any]) -> None:
+    """Shorten the update."""
+    deployment["spec"]["minReadySeconds"] = 0
