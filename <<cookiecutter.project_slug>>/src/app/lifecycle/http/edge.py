@@ -5,10 +5,12 @@ read its response, or has no more requests. What the service itself takes never 
 WebSockets have pings instead.
 """
 
+import asyncio
 import socket
 import struct
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -19,6 +21,9 @@ log = structlog.get_logger(__name__)
 
 #: Seconds between two looks. What takes its time is closed up to so much later.
 PERIOD = 1.0
+#: A handler needs up to a millisecond to end. So many connections are closed without a pause,
+#: and so many seconds are left to others then.
+AT_ONCE, PAUSE = 5, 0.005
 #: Shares of the connection limit: above BUSY idle connections are closed sooner, below CALM
 #: later again. The gap between the two keeps it from going back and forth.
 BUSY, CALM = 0.8, 0.6
@@ -35,13 +40,15 @@ class Edge:
         self._connections = connections
         self._limits = connections.limits
         self._looked = 0.0
+        #: What the look has found to be over its time.
+        self._due: list[Callable[[], None]] = []
         #: When WebSockets were found to be closing that still have something to send.
         self._closing: dict[Any, float] = {}
         #: Another measure of how busy the service is, from 0 to 1.
         self.load: Callable[[], float] = lambda: 0.0
 
-    def sweep(self, now: float) -> None:
-        """Close what is over its time at ``now``, on the monotonic clock."""
+    async def sweep(self, now: float) -> None:
+        """Close what is over its time at ``now``, on the monotonic clock; a few at once."""
         passed, self._looked = min(now - self._looked, 2 * PERIOD), now
         self._adapt()
         before = dict(self._connections.closed)
@@ -50,6 +57,11 @@ class Edge:
                 self._check(connection, now, passed)
             elif connection.transport.is_closing():
                 self._check_closing(connection, now)
+        for number, close in enumerate(self._due, 1):
+            close()
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(PAUSE)
+        self._due.clear()
         self._closing = {
             one: since
             for one, since in self._closing.items()
@@ -66,14 +78,15 @@ class Edge:
     def _check(self, connection: Connection, now: float, passed: float) -> None:
         if connection.transport.get_write_buffer_size():
             if not self._reads(connection, passed):
-                self._close(connection, "write")
+                self._due.append(partial(self._close, connection, "write"))
             return
         connection.write_pace = None
         if connection.transport.is_closing():
             return
         if connection.reading == BODY:
             if not self._sends(connection, now, passed):
-                connection.refuse(408, "body", "the body of the request came too slowly")
+                text = "the body of the request came too slowly"
+                self._due.append(partial(connection.refuse, 408, "body", text))
         elif not connection.responding():
             self._check_between_requests(connection, now)
 
@@ -87,7 +100,8 @@ class Edge:
         waited = now - connection.since
         if connection.reading == HEAD:
             if waited > self._limits.header_seconds:
-                connection.refuse(408, "header", "the headers of the request came too slowly")
+                text = "the headers of the request came too slowly"
+                self._due.append(partial(connection.refuse, 408, "header", text))
         elif connection.unused():
             if waited > self._limits.header_seconds:
                 self._close(connection, "silent")

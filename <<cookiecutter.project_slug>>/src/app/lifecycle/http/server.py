@@ -99,7 +99,7 @@ class HttpServer:
             await asyncio.sleep(PERIOD)
             # After a blocked loop, clients must not pay for bytes that wait to be read.
             await asyncio.sleep(SETTLE)
-            self.edge.sweep(time.monotonic())
+            await self.edge.sweep(time.monotonic())
 
     def flushing(self) -> int:
         """How many connections have a part of a response still to send."""

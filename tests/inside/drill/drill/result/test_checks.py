@@ -78,7 +78,7 @@ UNHEALTHY = replace(LIVE, events=(Event(12.0, "liveness failed", "b"),))
         (overload(back=2.0), "from 2 s after the overload 2,000 ms, but at most 750 ms"),
         (overload(lane=UNHEALTHY), "failed liveness probes 1, but none is allowed"),
         (overload(lane=STOPPED), "drain under overload 29,900 ms, but at most 18,000 ms"),
-        (slow_clients(took=0.2), "p99 beside slow clients 200 ms"),
+        (slow_clients(took=0.2), "usual second beside slow clients 200 ms, but at most 42 ms"),
         (
             slow_clients(stayed=9.0),
             "stay 9,000 ms, but at most 7,000 ms is allowed: APP_REQUESTS__H",
