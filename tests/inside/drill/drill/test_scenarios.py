@@ -14,7 +14,7 @@ from drill.plan import Plan, compared
 from drill.rehearsal import rehearse
 from drill.result import text
 from drill.result.analysis import Analysis
-from drill.scenarios import SCENARIOS
+from drill.scenarios import SCENARIOS, crowds
 from tests.drill import broken
 
 pytestmark = pytest.mark.slow
@@ -37,6 +37,14 @@ PLAN = Plan(
     propagation=(0.5, 1.0),
 )
 Change = Callable[[Plan], Plan]
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crowds, "OVERLOAD_SECONDS", 2.0)
+    monkeypatch.setattr(crowds, "ALONE_SECONDS", 2.0)
+    monkeypatch.setattr(crowds, "ARRIVAL_SECONDS", 4.0)
+    monkeypatch.setattr(crowds, "BESIDE_SECONDS", 4.0)
 
 
 def analysis_of(name: str, plan: Plan, folder: Path) -> Analysis:

@@ -40,7 +40,7 @@ async def meet(handler: Handler, kind: Slow, *, closed: bool) -> Ledger:
         traffic = traffic_to(port)
         running = asyncio.create_task(client_of(traffic, kind).run())
         async with asyncio.timeout(20):
-            while closed and not traffic.ledger.slow_closed[kind]:
+            while closed and not traffic.ledger.slow_closed[kind]:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.2)
         running.cancel()
