@@ -35,7 +35,7 @@ class Overload(Scenario):
 
     name = "overload"
     title = (
-        f"{{replicas}} pods under {OVERLOAD / CALM:g} times their load, "
+        f"deletion of 1 of {{replicas}} pods under {OVERLOAD / CALM:g} times their load, "
         f"{OVERLOAD:g} times what they can serve"
     )
 
@@ -70,9 +70,10 @@ class Overload(Scenario):
 
 
 def wait_of(plan: Plan) -> Wait:
-    if plan.routes.wait is None:
+    wait = plan.routes.wait
+    if wait is None or wait.seconds <= 0:
         raise DrillError("overload needs a route whose handler waits: add [wait] to drill.toml.")
-    return plan.routes.wait
+    return wait
 
 
 def capacity(wait: Wait) -> float:

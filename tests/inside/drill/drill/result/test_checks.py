@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from drill.errors import DrillError
 from drill.load.ledger import Kind, Ledger, Sample, Slow
+from drill.load.routes import Routes
 from drill.plan import Plan
 from drill.record import Event, Timeline
 from drill.result import checks
@@ -89,6 +91,11 @@ UNHEALTHY = replace(LIVE, events=(Event(12.0, "liveness failed", "b"),))
 def test_what_does_not_is_named_with_its_bound_and_a_remedy(found: str, sentence: str) -> None:
     assert sentence in found
     assert found.count("\n") == 0
+
+
+def test_an_overload_without_a_route_that_waits_is_refused() -> None:
+    with pytest.raises(DrillError, match=r"add \[wait\] to drill\.toml"):
+        crowds.Overload().prepare(Plan(routes=Routes(wait=None)))
 
 
 def test_a_service_that_serves_less_than_it_could_is_named() -> None:
