@@ -85,7 +85,7 @@ def explain(error: Exception) -> str:
         last = f"; its log ends with:\n{tail(error.log)}" if error.log else ""
         return f"{error}{last}"
     if isinstance(error, OSError):
-        return f"{error}; lower --rate or raise `ulimit -n`."
+        return f"{error}; lower --rate or --slow-clients, or raise `ulimit -n`."
     raise error
 
 

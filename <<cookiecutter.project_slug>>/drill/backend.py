@@ -10,6 +10,7 @@ events of pods:
     preStop ended    the hook returned; detail has its exit code
     SIGTERM, SIGKILL the signal was sent
     exited           the container ended; detail has its exit code
+    liveness failed  a liveness probe failed; the kubelet acts after some (local backend only)
     probe failed     the kubelet stops the container for a failed probe; detail names it
     restarting       the kubelet will start the container again; detail has the reason
     gone             the pod no longer exists
@@ -103,6 +104,14 @@ class Cluster(Protocol):
         ...
 
     async def start_load(self) -> None: ...
+
+    async def multiply_load(self, factor: float) -> None:
+        """Send so many times the plan's rate of requests from now on."""
+        ...
+
+    async def start_slow_clients(self) -> None:
+        """Start the plan's slow clients; they stay until the load stops."""
+        ...
 
     async def stop_load(self) -> "LoadResult": ...
 

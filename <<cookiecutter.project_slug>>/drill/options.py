@@ -37,6 +37,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="clients of each kind of stream (default: %(default)s)",
     )
     add(
+        "--slow-clients",
+        type=count,
+        default=1000,
+        help="clients of scenario slow-clients that are slow (default: %(default)s)",
+    )
+    add(
         "--propagation",
         type=span,
         default=(2.0, 2.0),
@@ -92,6 +98,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
         replicas=options.replicas,
         rate=options.rate,
         streams=options.streams,
+        slow_clients=options.slow_clients,
         propagation=options.propagation,
         routes=Routes.read(routes) if routes.exists() else Routes(),
         environment=dict(options.env),

@@ -40,6 +40,10 @@ class Plan:
     rate: float = 150.0
     #: Clients of each kind of stream.
     streams: int = 6
+    #: Slow clients at a time, in the scenario ``slow-clients``.
+    slow_clients: int = 1000
+    #: More is sent than the pods can serve: 503 with Retry-After is no loss.
+    overloads: bool = False
     #: Delay until clients see a change of the endpoints: minimum and maximum.
     propagation: tuple[float, float] = (2.0, 2.0)
     #: How the API server fails when pods watch their endpoints.

@@ -40,6 +40,7 @@ def test_a_client_that_does_not_read_is_closed(serve: Start) -> None:
         client.ask("/flood")
         closed = service.logged("closed connections of slow clients")
         assert closed["write"] == 1
+    assert service.get("/hello").status == 200, "what only sends has ended, too"
 
 
 def test_requests_that_are_too_large_are_refused(serve: Start) -> None:

@@ -27,6 +27,9 @@ from drill.record import Change, PodRecord, Timeline
 CLIENTS_SECONDS = 3.0
 
 
+ONE_LOAD = "the load's Job in the cluster sends one rate and has no slow clients"
+
+
 @dataclass(frozen=True)
 class Place:
     """Where to drill; without ``release``, one is installed."""
@@ -136,6 +139,12 @@ class KubernetesCluster:
         options = Options(host, scene.target.port, plan.rate, plan.streams, plan.routes)
         await self._load.start(scene.name, scene.tracker.deployment, options)
 
+    async def multiply_load(self, factor: float) -> None:
+        raise DrillError(f"the load cannot change: {ONE_LOAD}.")
+
+    async def start_slow_clients(self) -> None:
+        raise DrillError(f"no slow clients can start: {ONE_LOAD}.")
+
     async def stop_load(self) -> LoadResult:
         return await self._load.stop()
 
@@ -185,6 +194,8 @@ class ClusterBackend:
     name = "cluster"
     unsupported: Mapping[str, str] = {
         "slow-endpoints": "the drill cannot slow down the nodes' kube-proxy",
+        "overload": ONE_LOAD,
+        "slow-clients": ONE_LOAD,
         **{f"api-{fault}": "the drill cannot break the API server" for fault in ApiFault},
     }
 

@@ -8,7 +8,7 @@ import asyncio
 import errno
 import json
 import socket
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -88,12 +88,17 @@ class Connection:
         *,
         within: float = CONNECT_SECONDS,
         patience: float = ANSWER_SECONDS,
+        tune: Callable[[socket.socket], None] = lambda sock: None,
     ) -> "Connection":
-        """Connect; ``patience`` is the timeout for each part of a response, in seconds."""
+        """Connect; ``patience`` is the timeout for each part of a response, in seconds.
+
+        ``tune`` may set options of the socket before.
+        """
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            tune(sock)
             with _failures("in connecting"):
                 async with asyncio.timeout(within):
                     await asyncio.get_running_loop().sock_connect(sock, (host, port))
@@ -114,6 +119,17 @@ class Connection:
         except OSError:
             pass
         return True
+
+    def sip(self) -> bool:
+        """Read a byte if there is one; return False once the peer has closed or reset."""
+        if self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            return False  # even if something is left to read
+        try:
+            return bool(self._sock.recv(1))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
 
     async def request(
         self,
@@ -144,13 +160,13 @@ class Connection:
         self._requests += 1
         self._answering = False
         if isinstance(body, bytes):
-            await self._send(request + body)
+            await self.write(request + body)
         else:
-            await self._send(request)
+            await self.write(request)
             async for part in body.parts:
                 if self.stale():  # the response is here already: the server reads no more
                     break
-                await self._send(part)
+                await self.write(part)
         return await self._head()
 
     async def parts(self, head: Head) -> AsyncIterator[bytes]:
@@ -170,7 +186,7 @@ class Connection:
                 yield bytes(self._buffer)
                 self._buffer.clear()
 
-    async def _send(self, data: bytes) -> None:
+    async def write(self, data: bytes) -> None:
         with _failures(self._where):
             async with asyncio.timeout(self._patience):
                 await asyncio.get_running_loop().sock_sendall(self._sock, data)

@@ -1,6 +1,6 @@
 """The outcome of every request, and the ways to lose one."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -47,6 +47,14 @@ class Kind(StrEnum):
         return self in (Kind.SSE, Kind.WEBSOCKET)
 
 
+class Slow(StrEnum):
+    """How a client is slow."""
+
+    HEADERS = "slow headers"
+    BODY = "slow bodies"
+    READER = "slow readers"
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One request from the time it was due, or one stream from its opening.
@@ -60,6 +68,12 @@ class Sample:
     began: float
     ended: float
     lost: Lost | None = None
+    #: Answered 503 with Retry-After by a pod above its limit.
+    shed: bool = False
+
+    @property
+    def served(self) -> bool:
+        return not self.lost and not self.shed
 
     @property
     def seconds(self) -> float:
@@ -83,6 +97,9 @@ class Ledger:
         self.jobs: list[Job] = []
         self.streams_left_open: Counter[Kind] = Counter()
         self.messages: Counter[Kind] = Counter()
+        #: How long each slow client was connected, until the service closed it or the load ended.
+        self.slow_closed: defaultdict[Slow, list[float]] = defaultdict(list)
+        self.slow_left: defaultdict[Slow, list[float]] = defaultdict(list)
         self._clock = clock
 
     def served(self, kind: Kind, pod: str, began: float) -> None:
@@ -90,6 +107,9 @@ class Ledger:
 
     def lost(self, kind: Kind, pod: str, began: float, lost: Lost) -> None:
         self.samples.append(Sample(kind, pod, began, self._clock(), lost))
+
+    def shed(self, kind: Kind, pod: str, began: float) -> None:
+        self.samples.append(Sample(kind, pod, began, self._clock(), shed=True))
 
     def accepted(self, job: str, pod: str) -> None:
         self.jobs.append(Job(job, pod, self._clock()))

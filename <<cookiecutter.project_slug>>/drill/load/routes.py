@@ -52,6 +52,13 @@ class Job(Call):
 
 
 @dataclass(frozen=True)
+class Wait(Call):
+    """A request whose handler waits for ``seconds`` and needs little CPU."""
+
+    seconds: float = 0.5
+
+
+@dataclass(frozen=True)
 class Routes:
     """The routes and how often they are called. A kind without a route is not sent."""
 
@@ -61,6 +68,10 @@ class Routes:
     job: Job | None = Job("/jobs", "POST", '{"seconds": 0.5, "note": "drill"}')
     events: Call | None = Call("/events")
     echo: Call | None = Call("/echo")
+    #: For the scenario ``overload``.
+    wait: Wait | None = Wait("/slow?seconds=0.5")
+    #: For the scenario ``slow-clients``: a response of several MiB.
+    download: Call | None = Call("/lines?count=100000")
     #: The weight of each kind of request.
     shares: Mapping[Kind, int] = field(default_factory=lambda: dict(SHARES))
 
@@ -107,6 +118,8 @@ KINDS: Mapping[str, type[Call]] = {
     "job": Job,
     "events": Call,
     "echo": Call,
+    "wait": Wait,
+    "download": Call,
 }
 
 

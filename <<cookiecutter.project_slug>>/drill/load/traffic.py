@@ -10,10 +10,14 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 from drill.errors import DrillError
-from drill.load.client import Answer, Body, Connection
+from drill.load.client import Answer, Body, Connection, Head
 from drill.load.ledger import Kind, Ledger, Lost, Reason
 from drill.load.routes import Call, Routes, Upload
 from drill.record import Endpoint
+
+
+class Shed(Exception):  # noqa: N818
+    """A pod above its limit asked to try again later."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,13 @@ class Traffic:
     #: Seconds on the rehearsal's clock.
     clock: Callable[[], float]
     routes: Routes
+    #: More is sent than the service can serve: 503 with Retry-After is a proper answer then.
+    overloads: bool = False
+
+    def expect_answer(self, call: Call, head: Head) -> None:
+        if self.overloads and head.status == 503 and "retry-after" in head.headers:
+            raise Shed
+        self.expect_success(call, head.status)
 
     def expect_success(self, call: Call, status: int) -> None:
         if status >= 500 or status in (408, 425, 429):
@@ -93,7 +104,8 @@ class Load:
         #: How far the load fell behind its schedule, at most, in seconds.
         self.late = 0.0
         self._traffic = traffic
-        self._rate = rate
+        #: Requests a second; a change takes effect after the next request.
+        self.rate = rate
         self._tasks = tasks
         self._shares = traffic.routes.sent()
         self._flying: set[asyncio.Task[None]] = set()
@@ -109,15 +121,15 @@ class Load:
         if not self._shares:
             return
         kinds = itertools.cycle(interleave(self._shares))
-        began = self._traffic.clock()
-        for number, kind in enumerate(kinds):
-            due = began + number / self._rate
+        due = self._traffic.clock()
+        for kind in kinds:
             if (wait := due - self._traffic.clock()) > 0:
                 await asyncio.sleep(wait)
             self.late = max(self.late, self._traffic.clock() - due)
             task = self._tasks.create_task(self._attempt(Sent(kind, due)))
             self._flying.add(task)
             task.add_done_callback(self._flying.discard)
+            due += 1 / self.rate
 
     async def finish(self) -> None:
         """Wait for requests in flight, then close the kept connections."""
@@ -127,7 +139,7 @@ class Load:
             client.close()
 
     def _clients(self, kind: Kind, *, checks: bool) -> list[KeptClient]:
-        rate = self._rate * self._shares[kind] / sum(self._shares.values())
+        rate = self.rate * self._shares[kind] / sum(self._shares.values())
         count = max(1, round(rate / KEPT_RATE))
         return [KeptClient(self._traffic, checks=checks) for _ in range(count)]
 
@@ -137,6 +149,8 @@ class Load:
             await self._send(sent)
         except Lost as lost:
             ledger.lost(sent.kind, sent.pod, sent.due, lost)
+        except Shed:
+            ledger.shed(sent.kind, sent.pod, sent.due)
         else:
             ledger.served(sent.kind, sent.pod, sent.due)
 
@@ -161,7 +175,7 @@ class Load:
             answer = await client.send(call)
         finally:
             sent.pod = client.pod
-        self._traffic.expect_success(call, answer.head.status)
+        self._traffic.expect_answer(call, answer.head)
 
     async def _once(self, sent: "Sent", call: Call, body: Body | None = None) -> Answer:
         endpoint = self._traffic.pick()
@@ -174,7 +188,7 @@ class Load:
             )
         finally:
             connection.close()
-        self._traffic.expect_success(call, answer.head.status)
+        self._traffic.expect_answer(call, answer.head)
         return answer
 
     def _accept(self, sent: "Sent", answer: Answer, field: str) -> None:

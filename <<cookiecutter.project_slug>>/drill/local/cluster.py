@@ -15,6 +15,7 @@ from drill.chart import Patch
 from drill.errors import DrillError
 from drill.load.client import CLOSE, Connection
 from drill.load.ledger import Ledger, Lost, Reason
+from drill.load.slow import slow_clients
 from drill.load.streams import stream_clients
 from drill.load.traffic import Load, Traffic
 from drill.local.api import SliceApi
@@ -52,17 +53,26 @@ class Clients:
     def __init__(
         self, plan: Plan, table: EndpointTable, timeline: Timeline, tasks: asyncio.TaskGroup
     ) -> None:
-        traffic = Traffic(self._pick, Ledger(timeline.now), timeline.now, plan.routes)
+        traffic = Traffic(
+            self._pick, Ledger(timeline.now), timeline.now, plan.routes, plan.overloads
+        )
         self._table = table
         self._ledger = traffic.ledger
         self._tasks = tasks
         self._load = Load(traffic, plan.rate, tasks)
         self._streams = stream_clients(traffic, plan.streams)
+        self._slow = slow_clients(traffic, plan.slow_clients)
         self._running: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         runs = (self._load.run(), *(client.run() for client in self._streams))
         self._running = [self._tasks.create_task(run) for run in runs]
+
+    def set_rate(self, rate: float) -> None:
+        self._load.rate = rate
+
+    def start_slow_clients(self) -> None:
+        self._running += [self._tasks.create_task(client.run()) for client in self._slow]
 
     async def stop(self) -> LoadResult:
         """Stop sending; wait for requests in flight."""
@@ -194,6 +204,12 @@ class LocalCluster:
 
     async def start_load(self) -> None:
         self._clients.start()
+
+    async def multiply_load(self, factor: float) -> None:
+        self._clients.set_rate(factor * self._plan.rate)
+
+    async def start_slow_clients(self) -> None:
+        self._clients.start_slow_clients()
 
     async def stop_load(self) -> LoadResult:
         return await self._clients.stop()

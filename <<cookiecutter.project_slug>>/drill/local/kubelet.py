@@ -188,6 +188,9 @@ class Pod:
             self._told_at = None
             self._timeline.mark("still ready", self.record.name, quiet=True)
 
+    def missed(self) -> None:
+        self._timeline.mark("liveness failed", self.record.name, quiet=True)
+
     def fail(self, name: str, probe: Probe) -> None:
         if not self._failed.done():
             self._failed.set_result((name, probe))

@@ -11,7 +11,7 @@ from typing import Protocol
 from urllib.parse import urljoin, urlsplit
 
 from drill.chart import Action, Probe
-from drill.load.client import CLOSE, Answer, Connection
+from drill.load.client import ANSWER_SECONDS, CLOSE, Answer, Connection
 from drill.load.ledger import Lost
 from drill.local.containers import Container
 
@@ -82,10 +82,9 @@ async def _answers_ok(url: str, headers: dict[str, str]) -> bool:
     return False
 
 
-async def _ask(url: str, headers: dict[str, str], patience: float | None = None) -> Answer:
+async def _ask(url: str, headers: dict[str, str], patience: float = ANSWER_SECONDS) -> Answer:
     parts = urlsplit(url)
-    waits = {} if patience is None else {"patience": patience}
-    connection = await Connection.open(parts.hostname or "", parts.port or 80, **waits)
+    connection = await Connection.open(parts.hostname or "", parts.port or 80, patience=patience)
     try:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         given = {"User-Agent": "kube-probe/1.36", "Accept": "*/*", **headers}
@@ -108,6 +107,9 @@ class Probed(Protocol):
 
     def probed_ready(self, began: float) -> None:
         """A readiness probe succeeded that began then, on the monotonic clock."""
+
+    def missed(self) -> None:
+        """A liveness probe failed: enough of them in a row make ``fail``."""
 
     def fail(self, name: str, probe: Probe) -> None:
         """The probe failed: the container must be restarted."""
@@ -170,7 +172,9 @@ class Prober:
             await ticks.next()
             if self._ending:
                 return
-            if streak.add(await succeeds(probe, self._container)) is False:
+            if not (ok := await succeeds(probe, self._container)) and not self._ending:
+                self._pod.missed()
+            if streak.add(ok) is False:
                 self._pod.fail("liveness", probe)
                 return
 

@@ -7,8 +7,9 @@ from typing import Self
 
 from drill.load.ledger import Kind, Lost, Reason, Sample
 from drill.rehearsal import Rehearsal
-from drill.result import lanes, stop
+from drill.result import checks, lanes, stop
 from drill.result.case import Case, View, cut_others, cut_requests, hook_fault, why_cut, why_killed
+from drill.result.checks import Check
 from drill.result.lanes import SIGKILLED, Lane
 from drill.result.remedies import endpoint, remedy
 from drill.result.stop import Budgets
@@ -116,6 +117,7 @@ class Analysis:
     #: The end of the load; later events are ignored.
     end: float
     losses: Sequence[Case]
+    checks: Sequence[Check]
     faults: Sequence[str]
     jobs_missing: int
 
@@ -133,8 +135,11 @@ class Analysis:
         cases = [_case(view, sample) for sample in (*lost, *missing)]
         cases.sort(key=lambda case: case.at)
         counted = [case for case in cases if not case.excused]
-        faults = (*rehearsal.faults, *faults_of_losses(counted), *faults_of_stops(view))
-        return cls(rehearsal, view, end, cases, tuple(dict.fromkeys(faults)), len(missing))
+        checked = checks.of(view)
+        missed = (check.fault for check in checked if not check.passed)
+        faults = (*rehearsal.faults, *missed, *faults_of_losses(counted), *faults_of_stops(view))
+        once = tuple(dict.fromkeys(faults))
+        return cls(rehearsal, view, end, cases, checked, once, len(missing))
 
     @property
     def passed(self) -> bool:
@@ -153,6 +158,8 @@ class Analysis:
         """The outcome in one line, without PASSED or FAILED."""
         lost, sent = len(self.losses) - self.excused, len(self.rehearsal.ledger.samples)
         text = f"{lost} of {sent:,} requests and streams lost"
+        if shed := sum(sample.shed for sample in self.rehearsal.ledger.samples):
+            text += f", {shed:,} shed"
         late = sum(case.out_of_time for case in self.losses)
         if late:
             text += f", {late} more because a deletion's grace period was over"

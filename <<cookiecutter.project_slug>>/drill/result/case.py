@@ -45,7 +45,7 @@ class View:
         """The answered requests of each pod."""
         found: dict[str, list[Sample]] = {name: [] for name in self.lanes}
         for sample in self.rehearsal.ledger.samples:
-            if not sample.lost and not sample.kind.is_stream:
+            if sample.served and not sample.kind.is_stream:
                 found.setdefault(sample.pod, []).append(sample)
         return found
 

@@ -19,7 +19,7 @@ Latency = tuple[float, float] | None
 
 def latency(samples: Iterable[Sample]) -> Latency:
     """Return median and 99th percentile of answered requests, in milliseconds."""
-    times = sorted(sample.seconds * 1000 for sample in samples if not sample.lost)
+    times = sorted(sample.seconds * 1000 for sample in samples if sample.served)
     if not times:
         return None
     median, high = (times[min(int(len(times) * q), len(times) - 1)] for q in (0.5, 0.99))
@@ -84,6 +84,7 @@ def rehearsal(analysis: Analysis, title: str) -> Json:
             "streams": [_streams(analysis, kind) for kind in Kind if kind.is_stream],
             "latency": {name: _latency(times) for name, times in around(found).items()},
             "losses": [_loss(case) for case in analysis.losses],
+            "checks": [asdict(check) for check in analysis.checks],
             "faults": list(analysis.faults),
             "skipped": None,
         }
@@ -129,7 +130,7 @@ def _bins(analysis: Analysis) -> Json:
     return {
         "seconds": BIN_SECONDS,
         "from": 0.0,
-        "served": [sum(not sample.lost for sample in each) for each in bins],
+        "served": [sum(sample.served for sample in each) for each in bins],
         "lost": [sum(bool(sample.lost) for sample in each) for each in bins],
         "p50_ms": [None if times is None else times[0] for times in new],
         "p99_ms": [None if times is None else times[1] for times in new],
@@ -138,8 +139,12 @@ def _bins(analysis: Analysis) -> Json:
 
 def _requests(analysis: Analysis, kind: Kind) -> Json:
     samples = analysis.rehearsal.ledger.of(kind)
-    lost = sum(bool(sample.lost) for sample in samples)
-    counts = {"sent": len(samples), "served": len(samples) - lost, "lost": lost}
+    counts = {
+        "sent": len(samples),
+        "served": sum(sample.served for sample in samples),
+        "shed": sum(sample.shed for sample in samples),
+        "lost": sum(bool(sample.lost) for sample in samples),
+    }
     return {"kind": kind, **counts, **_latency(latency(samples))}
 
 

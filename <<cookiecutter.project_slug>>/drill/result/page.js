@@ -16,10 +16,16 @@ function table(caption, head, rows) {
 }
 
 function requestsTable({ requests, jobs }) {
-  const rows = requests.map(({ kind, sent, served, lost, p50_ms, p99_ms }) =>
-    [kind, number(sent), number(served), number(lost), milliseconds(p50_ms), milliseconds(p99_ms)]);
-  if (jobs) rows.push(["jobs done", number(jobs.accepted), number(jobs.done), number(jobs.missing), "", ""]);
-  return table("Requests", ["kind", "sent", "served", "lost", "p50", "p99"], rows);
+  const rows = requests.map(({ kind, sent, served, shed, lost, p50_ms, p99_ms }) =>
+    [kind, number(sent), number(served), number(shed), number(lost), milliseconds(p50_ms), milliseconds(p99_ms)]);
+  if (jobs) rows.push(["jobs done", number(jobs.accepted), number(jobs.done), "", number(jobs.missing), "", ""]);
+  return table("Requests", ["kind", "sent", "served", "shed", "lost", "p50", "p99"], rows);
+}
+
+/** What the scenario demands besides that nothing is lost. */
+function checksTable({ checks }) {
+  const rows = checks.map(({ what, value, bound, passed }) => [what, value, bound, passed ? "✓" : "✗"]);
+  return rows.length ? table("Checks", ["what", "found", "allowed", ""], rows) : null;
 }
 
 const streamsTable = ({ streams }) =>
@@ -148,7 +154,7 @@ function article(rehearsal, scales, paired) {
   const data = { "data-rehearsal": rehearsal.scenario, "data-variant": variant };
   if (skipped) return html("article", data, heading);
   return html("article", data, heading, pictureBox(rehearsal, scales), faultsList(rehearsal),
-    html("div", { class: "tables" }, requestsTable(rehearsal), streamsTable(rehearsal), latencyTable(rehearsal), stopsTable(rehearsal)));
+    html("div", { class: "tables" }, checksTable(rehearsal), requestsTable(rehearsal), streamsTable(rehearsal), latencyTable(rehearsal), stopsTable(rehearsal)));
 }
 
 function section(group, index) {

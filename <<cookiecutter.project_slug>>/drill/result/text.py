@@ -16,7 +16,7 @@ Row = tuple[str, ...]
 def title(scenario: Scenario, plan: Plan, backend: str) -> str:
     """Return what is rehearsed, in one line."""
     plan = scenario.prepare(plan)
-    what = scenario.title.format(replicas=plan.replicas)
+    what = scenario.title.format(**vars(plan))
     least, most = plan.propagation
     span = f"{least:g} s" if least == most else f"{least:g} to {most:g} s"
     late = f", endpoints {span} late" if backend == "local" else ""
@@ -26,6 +26,9 @@ def title(scenario: Scenario, plan: Plan, backend: str) -> str:
 
 def render(analysis: Analysis) -> str:
     blocks = [_requests(analysis), _streams(analysis), _latency(analysis), _stops(analysis)]
+    if analysis.checks:
+        rows = [(c.what, c.value, c.bound, "ok" if c.passed else "NO") for c in analysis.checks]
+        blocks.append(table([("checked", "found", "allowed", ""), *rows]))
     if analysis.faults:
         blocks.append("Faults:\n" + "\n".join(f"  {fault}" for fault in analysis.faults))
     blocks.append(verdict(analysis))
@@ -41,18 +44,19 @@ def verdict(analysis: Analysis) -> str:
 
 
 def _requests(analysis: Analysis) -> str:
-    rows: list[Row] = [("requests", "sent", "served", "lost", "p50", "p99")]
+    rows: list[Row] = [("requests", "sent", "served", "shed", "lost", "p50", "p99")]
     for kind in Kind:
         samples = analysis.rehearsal.ledger.of(kind)
         if not kind.is_stream and samples:
+            shed = sum(sample.shed for sample in samples)
             lost = sum(bool(sample.lost) for sample in samples)
-            counts = (len(samples), len(samples) - lost, lost)
+            counts = (len(samples), len(samples) - shed - lost, shed, lost)
             times = _milliseconds(document.latency(samples))
             rows.append((kind, *(f"{count:,}" for count in counts), *times))
     if accepted := len(analysis.rehearsal.ledger.jobs):
         missing = analysis.jobs_missing
         rows.append(
-            ("jobs done", f"{accepted:,}", f"{accepted - missing:,}", f"{missing:,}", "", "")
+            ("jobs done", f"{accepted:,}", f"{accepted - missing:,}", "", f"{missing:,}", "", "")
         )
     return table(rows)
 

@@ -1,6 +1,7 @@
 """What can happen to a release. To add a scenario, write a class and list it in ``SCENARIOS``."""
 
 from drill.scenarios.base import Scenario
+from drill.scenarios.crowds import Overload, SlowClients
 from drill.scenarios.removals import Crash, Eviction, NodeDrain, ScaleDown, ShortGrace
 from drill.scenarios.updates import (
     FAULT_TITLES,
@@ -27,6 +28,8 @@ SCENARIOS: dict[str, Scenario] = {
         BadRelease(),
         PrestopMissing(),
         BlockedLoop(),
+        Overload(),
+        SlowClients(),
         *(ApiFailure(fault) for fault in FAULT_TITLES),
     )
 }

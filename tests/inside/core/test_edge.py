@@ -209,6 +209,16 @@ def test_an_endless_response_does_not_outlive_its_client(serve: Start) -> None:
     serves_others(service)
 
 
+def test_what_is_left_for_it_is_dropped(serve: Start) -> None:
+    service = serve("tests.apps.edge", **QUICK)
+    with socket.create_connection((HOST, service.port), timeout=20) as client:
+        client.sendall(b"GET /huge HTTP/1.1\r\nhost: a\r\n\r\n")
+        service.logged("closed connections of slow clients")
+        with pytest.raises(ConnectionResetError):
+            while client.recv(262144):
+                pass
+
+
 def test_a_slow_reader_is_served(serve: Start) -> None:
     """It takes less than is buffered for it, but more than the least."""
     service = serve("tests.apps.edge", **QUICK | {"APP_REQUESTS__STALL_SECONDS": "3"})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import structlog
 from fastapi import APIRouter, BackgroundTasks, HTTPException, Query, Request, WebSocket
+from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, Field
 from starlette.websockets import WebSocketDisconnect
@@ -70,6 +71,17 @@ def _client(port: int) -> "httpx2.AsyncClient":
 
     hooks = {"request": [deadline.propagate]}
     return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", event_hooks=hooks)
+
+
+@router.get("/lines")
+async def lines(count: Annotated[int, Query(ge=1, le=1_000_000)] = 1000) -> StreamingResponse:
+    """A response that is made while it is sent, no faster than the client reads."""
+
+    async def made() -> AsyncIterator[str]:
+        for first in range(0, count, 1000):
+            yield "".join(f"{n:079}\n" for n in range(first, min(first + 1000, count)))
+
+    return StreamingResponse(made(), media_type="text/plain")
 
 
 @router.get("/events", response_class=EventSourceResponse)

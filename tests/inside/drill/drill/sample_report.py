@@ -65,9 +65,11 @@ def make_rehearsal(variant: str, lost: int = 4) -> Report:
             "p99_ms": [None if 24 <= n < 28 else 9.0 + n for n in range(48)],
         },
         "requests": [
-            {"kind": "new connections", "sent": 480, "served": 475 - lost, "lost": lost + 1}
+            {"kind": "new connections", "sent": 480, "served": 475 - lost, "shed": 0}
+            | {"lost": lost + 1}
             | {"p50_ms": 1.5, "p99_ms": 21.0},
-            {"kind": "uploads", "sent": 0, "served": 0, "lost": 0, "p50_ms": None, "p99_ms": None},
+            {"kind": "uploads", "sent": 0, "served": 0, "shed": 0, "lost": 0}
+            | {"p50_ms": None, "p99_ms": None},
         ],
         "jobs": {"accepted": 12, "done": 12, "missing": 0},
         "streams": [
@@ -80,6 +82,10 @@ def make_rehearsal(variant: str, lost: int = 4) -> Report:
             "after": {"p50_ms": None, "p99_ms": None},
         },
         "losses": losses,
+        "checks": [
+            {"what": "p99", "value": "9 ms", "bound": "at most 8 ms", "passed": False}
+            | {"remedy": HOSTILE}
+        ],
         "faults": [f"new connections: {lost} {REMEDY}", f"1 {HOSTILE}"],
         "skipped": None,
     }

@@ -14,7 +14,7 @@ from drill.plan import Plan, compared
 from drill.rehearsal import rehearse
 from drill.result import text
 from drill.result.analysis import Analysis
-from drill.scenarios import SCENARIOS
+from drill.scenarios import SCENARIOS, crowds
 from tests.drill import broken
 
 pytestmark = pytest.mark.slow
@@ -29,9 +29,22 @@ SETTINGS = (
     "shutdown.fallbackSeconds=1",
 )
 PLAN = Plan(
-    values=Values(settings=SETTINGS), replicas=2, rate=40, streams=2, propagation=(0.5, 1.0)
+    values=Values(settings=SETTINGS),
+    replicas=2,
+    rate=40,
+    streams=2,
+    slow_clients=300,
+    propagation=(0.5, 1.0),
 )
 Change = Callable[[Plan], Plan]
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crowds, "OVERLOAD_SECONDS", 2.0)
+    monkeypatch.setattr(crowds, "ALONE_SECONDS", 2.0)
+    monkeypatch.setattr(crowds, "ARRIVAL_SECONDS", 4.0)
+    monkeypatch.setattr(crowds, "BESIDE_SECONDS", 4.0)
 
 
 def analysis_of(name: str, plan: Plan, folder: Path) -> Analysis:
@@ -61,6 +74,10 @@ def test_a_healthy_service_loses_nothing(name: str, tmp_path: Path) -> None:
     assert analysis.passed
     assert analysis.rehearsal.ledger.samples
     assert SAID.get(name, "") in "".join(pod.log.read_text() for pod in analysis.rehearsal.pods)
+
+
+def with_variables(**variables: str) -> Change:
+    return lambda plan: replace(plan, environment={**plan.environment, **variables})
 
 
 def patched(patch: broken.Patch) -> Change:
@@ -104,6 +121,16 @@ BROKEN: dict[str, tuple[str, Change, str]] = {
     "no-readiness-probe": ("bad-release", patched(broken.no_readiness_probe), "readiness probe"),
     "nothing-waits": ("prestop-missing", without_floor, "shutdown.floorSeconds"),
     "impatient-liveness": ("blocked-loop", patched(broken.impatient_liveness), "liveness"),
+    "sheds-nothing": (
+        "overload",
+        with_variables(APP_REQUESTS__MAX_IN_FLIGHT="1000"),
+        "set APP_REQUESTS__MAX_IN_FLIGHT",
+    ),
+    "waits-for-headers": (
+        "slow-clients",
+        with_variables(APP_REQUESTS__HEADER_SECONDS="600"),
+        "APP_REQUESTS__HEADER_SECONDS must end them",
+    ),
     "handler-hangs": ("rolling", hanging, "GET /slow"),
     "hook-fails": ("rolling", patched(broken.missing_program_in_the_hook), "preStop"),
 }

@@ -30,6 +30,9 @@ log = structlog.get_logger(__name__)
 PERIOD = 1.0
 #: Connections that are looked at before the event loop has a turn: about 2 ms.
 SLICE = 500
+#: A handler needs up to a millisecond to end. So many requests are ended without a pause, and
+#: so many seconds are left to others then.
+AT_ONCE, PAUSE = 5, 0.005
 #: ``tcpi_bytes_acked`` in Linux's ``struct tcp_info``, and bytes to read for it.
 ACKED_AT, TCP_INFO_SIZE = 120, 128
 
@@ -49,20 +52,25 @@ class Edge:
     async def sweep(self, now: float) -> None:
         """Close what is over its time at ``now``, on the monotonic clock.
 
-        The event loop has a turn after every SLICE connections.
+        The event loop has a turn after every SLICE connections, and after every AT_ONCE
+        that had a request.
         """
         passed, self._looked = min(now - self._looked, 2 * PERIOD), now
         used = len(self._connections.connections) / self._connections.limit
         self._connections.keep_alive.follow(used, self.load())
         before = dict(self._connections.closed)
         connections = self._connections.connections
+        ended = 0
         for number, connection in enumerate(list(connections), 1):
             if number % SLICE == 0:
                 await asyncio.sleep(0)
             if connection not in connections:  # closed, or a WebSocket meanwhile
                 continue
             if isinstance(connection, Connection):
-                self._check(connection, now, passed)
+                if self._check(connection, now, passed):
+                    ended += 1
+                    if ended % AT_ONCE == 0:
+                        await asyncio.sleep(PAUSE)
             elif connection.transport.is_closing():
                 self._check_closing(connection, now)
         self._closing = {one: since for one, since in self._closing.items() if one in connections}
@@ -74,19 +82,22 @@ class Edge:
         if slow:
             log.info("closed connections of slow clients", **slow)
 
-    def _check(self, connection: Connection, now: float, passed: float) -> None:
+    def _check(self, connection: Connection, now: float, passed: float) -> bool:
+        """Whether this has ended a request."""
         if connection.transport.get_write_buffer_size():
-            if not self._reads(connection, passed):
+            late = not self._reads(connection, passed)
+            if late:
                 self._close(connection, "write")
-            return
+            return late
         connection.write_pace = None
         if connection.transport.is_closing():
-            return
+            return False
         if connection.reading == BODY:
-            if not self._sends(connection, now, passed):
+            late = not self._sends(connection, now, passed)
+            if late:
                 connection.refuse(408, "body", "the body of the request came too slowly")
-        elif not connection.responding():
-            self._check_between_requests(connection, now)
+            return late
+        return not connection.responding() and self._check_between_requests(connection, now)
 
     def _check_closing(self, websocket: Any, now: float) -> None:
         """A client that does not read would keep a WebSocket open for ever."""
@@ -94,16 +105,19 @@ class Edge:
             self._connections.closed["write"] += 1
             reset(websocket.transport)
 
-    def _check_between_requests(self, connection: Connection, now: float) -> None:
+    def _check_between_requests(self, connection: Connection, now: float) -> bool:
         waited = now - connection.since
         if connection.reading == HEAD:
-            if waited > self._limits.header_seconds:
+            late = waited > self._limits.header_seconds
+            if late:
                 connection.refuse(408, "header", "the headers of the request came too slowly")
-        elif connection.unused():
+            return late
+        if connection.unused():
             if waited > self._limits.header_seconds:
                 self._close(connection, "silent")
         elif waited > self._connections.keep_alive.seconds:
             self._close(connection, "idle")
+        return False
 
     def _sends(self, connection: Connection, now: float, passed: float) -> bool:
         """Whether the client sends the body of its request fast enough."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from drill.load.ledger import Lost, Reason
 from tests.drill.support import CHUNKED, OK, Handler, answering, in_loop, serving
 
 
-async def fate(handler: Handler, **options: float) -> str:
+async def fate(handler: Handler, **options: Any) -> str:
     """What the client calls the outcome of one GET."""
     async with serving(handler) as port:
         connection = await Connection.open("127.0.0.1", port, **options)

@@ -1,14 +1,16 @@
 """The traffic: its mix, the connections it keeps, and which answers it calls lost."""
 
 import asyncio
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from drill.errors import DrillError
+from drill.load.client import Head
 from drill.load.ledger import Kind, Ledger, Lost
 from drill.load.routes import SHARES, Call, Routes
-from drill.load.traffic import KeptClient, Traffic, interleave
+from drill.load.traffic import KeptClient, Shed, Traffic, interleave
 from drill.record import Endpoint
 from tests.drill.support import OK, Clock, answering, in_loop, serving
 
@@ -77,6 +79,17 @@ def test_a_kept_connection_is_reused_until_the_server_says_close() -> None:
 def test_an_answer_that_fails_the_client_is_a_loss(status: int) -> None:
     with pytest.raises(Lost, match=f"answered {status}"):
         traffic_to(1).expect_success(HELLO, status)
+
+
+def test_what_a_pod_sheds_is_no_loss_where_it_must_shed() -> None:
+    later = Head(503, {"retry-after": "1"})
+    with pytest.raises(Lost, match="answered 503"):
+        traffic_to(1).expect_answer(HELLO, later)
+    beyond = replace(traffic_to(1), overloads=True)
+    with pytest.raises(Shed):
+        beyond.expect_answer(HELLO, later)
+    with pytest.raises(Lost, match="answered 503"):
+        beyond.expect_answer(HELLO, Head(503, {}))
 
 
 def test_a_route_that_is_not_there_is_no_loss_but_a_mistake_of_the_drill() -> None:

@@ -30,12 +30,16 @@ class Asked:
         self.asked: Counter[str] = Counter()
         self.status: dict[str, int] = {}
         self.location = ""
+        self.missed_probes = 0
 
     def set_ready(self, ready: bool) -> None:
         self.said.append(ready)
 
     def probed_ready(self, began: float) -> None:
         pass
+
+    def missed(self) -> None:
+        self.missed_probes += 1
 
     def fail(self, name: str, probe: Probe) -> None:
         self.said.append(name)
@@ -261,6 +265,7 @@ def test_liveness_fails_once_and_is_held_until_there_is_a_new_container(tmp_path
         await eventually(lambda: asked.said)
         await asyncio.sleep(0.2)
         assert asked.said == ["liveness"]
+        assert asked.missed_probes == 2
         assert asked.asked == {"/live": 2}
 
     async def check() -> None:

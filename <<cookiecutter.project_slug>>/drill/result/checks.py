@@ -1,0 +1,182 @@
+"""What a scenario demands besides that nothing is lost: each value, its bound and the remedy."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from drill.load.ledger import Kind, Sample, Slow
+from drill.result.case import View
+from drill.scenarios import crowds
+
+
+@dataclass(frozen=True)
+class Check:
+    """A measured value and what it may be; ``bound`` is text such as "at most 300 ms"."""
+
+    what: str
+    value: str
+    bound: str
+    passed: bool
+    remedy: str
+
+    @property
+    def fault(self) -> str:
+        return f"{self.what} {self.value}, but {self.bound} is allowed: {self.remedy}"
+
+
+def of(view: View) -> list[Check]:
+    """Return the checks of the rehearsal's scenario; most have none."""
+    make = CHECKS.get(view.rehearsal.scenario.name)
+    return [] if make is None else list(make(view))
+
+
+#: The served may take so many times as long as before; so many milliseconds after the overload.
+SLOWER, SLOWER_AFTER = 3.0, 1.5
+#: Of the capacity.
+GOODPUT = 0.9
+#: Of the requests at five times the capacity 80 % are shed; a queue and a burst take some.
+SHED = 0.6
+#: Beyond the longest time in the queue: a sweep of the queue, and a busy machine.
+AT_ONCE_MS = 150.0
+
+
+def overload(view: View) -> Iterator[Check]:
+    found = view.rehearsal
+    begin = found.timeline.first(crowds.OVERLOAD_BEGINS) or 0.0
+    end = found.timeline.first(crowds.OVERLOAD_ENDS) or 0.0
+    again = end + crowds.RECOVERY_SECONDS
+    samples = found.ledger.of(Kind.NEW)
+    before = p99(s for s in samples if s.began < begin)
+    during = [s for s in samples if begin <= s.began < end]
+    after = [s for s in samples if s.began >= again]
+    served, shed = [s for s in during if s.served], [s for s in during if s.shed]
+    settings = "APP_REQUESTS__MAX_IN_FLIGHT"
+
+    yield most(
+        "p99 of the served under overload",
+        p99(served),
+        SLOWER * before,
+        f"lower {settings} or APP_REQUESTS__QUEUE_SECONDS, so that fewer wait",
+    )
+    share = len(served) / (capacity(view, begin, end) or 1.0)
+    yield Check(
+        "served under overload",
+        f"{share:.0%} of the capacity",
+        f"at least {GOODPUT:.0%}",
+        share >= GOODPUT,
+        "something besides the handlers takes the time: see the CPU of the pods",
+    )
+    rate = len(shed) / (len(during) or 1)
+    yield Check(
+        "shed under overload",
+        f"{rate:.0%} of the requests",
+        f"at least {SHED:.0%}",
+        rate >= SHED,
+        f"the pods accept more than they can serve: set {settings}",
+    )
+    yield most(
+        "p99 of the answers 503",
+        p99(shed),
+        1000 * crowds.QUEUE_SECONDS + AT_ONCE_MS,
+        "lower APP_REQUESTS__QUEUE_SECONDS, so that clients can turn elsewhere",
+    )
+    failed = sum(len(lane.times("liveness failed")) for lane in view.lanes.values())
+    yield none(
+        "failed liveness probes", failed, "liveness must not depend on the load: probe /livez"
+    )
+    if (limit := view.budgets.limit) is not None:
+        drains = [
+            lane.closed_at - lane.stop_began
+            for lane in view.lanes.values()
+            if lane.closed_at is not None and lane.stop_began is not None
+        ]
+        yield most(
+            "drain under overload",
+            1000 * max(drains, default=0.0),
+            1000 * limit,
+            "raise shutdown.limitSeconds above what the slowest request takes",
+        )
+    yield most(
+        f"p99 from {crowds.RECOVERY_SECONDS:g} s after the overload",
+        p99(after),
+        SLOWER_AFTER * before,
+        "a backlog outlives the overload: lower APP_REQUESTS__QUEUE and QUEUE_SECONDS",
+    )
+    yield none(
+        "requests shed after the overload",
+        sum(s.shed for s in after),
+        "slots are not given back: see what the handlers wait for",
+    )
+
+
+def capacity(view: View, begin: float, end: float) -> float:
+    """Return how many requests the pods could serve while clients were sent to them."""
+    spans = (span for lane in view.lanes.values() for span in lane.seen or ())
+    seconds = sum(max(0.0, min(s.end, end) - max(s.begin, begin)) for s in spans)
+    return seconds * crowds.capacity(crowds.wait_of(view.plan))
+
+
+#: Times the p99 without slow clients, and milliseconds: all pods share this machine's cores.
+BESIDE, NOISE_MS = 1.2, 30.0
+#: Beyond its limit: the service looks once a second, the client too, and both may be late.
+CLOSED_SECONDS = 4.0
+#: What ends each kind.
+LIMITS = {
+    Slow.HEADERS: ("APP_REQUESTS__HEADER_SECONDS", crowds.HEADER_SECONDS),
+    Slow.BODY: ("APP_REQUESTS__STALL_SECONDS", crowds.STALL_SECONDS),
+    Slow.READER: ("APP_REQUESTS__STALL_SECONDS", crowds.STALL_SECONDS),
+}
+
+
+def slow_clients(view: View) -> Iterator[Check]:
+    found = view.rehearsal
+    begin = found.timeline.first(crowds.SLOW_CLIENTS) or 0.0
+    end = found.timeline.first(crowds.UPDATE) or 0.0
+    plain = [s for s in found.ledger.samples if s.kind in (Kind.NEW, Kind.KEPT, Kind.CHECKED)]
+    warm = found.disturbance[0]
+    before = usual_p99(s for s in plain if warm <= s.began < begin)
+    yield most(
+        "p99 of a usual second beside slow clients",
+        usual_p99(s for s in plain if end - crowds.BESIDE_SECONDS <= s.began < end),
+        BESIDE * before + NOISE_MS,
+        "they take the event loop's time: see the CPU of the pods",
+    )
+    for kind, (setting, limit) in LIMITS.items():
+        closed, left = found.ledger.slow_closed[kind], found.ledger.slow_left[kind]
+        if closed or left:
+            yield most(
+                f"{kind} ({len(closed):,} closed) stay",
+                1000 * max(*closed, *left, 0.0),
+                1000 * (limit + CLOSED_SECONDS),
+                f"{setting} must end them",
+            )
+
+
+def p99(samples: Iterable[Sample]) -> float:
+    """Return the 99th percentile of the answered, in milliseconds; 0 without any."""
+    times = sorted(1000 * sample.seconds for sample in samples if not sample.lost)
+    return times[min(int(len(times) * 0.99), len(times) - 1)] if times else 0.0
+
+
+def usual_p99(samples: Iterable[Sample]) -> float:
+    """Return the median of the seconds' 99th percentiles: other programs disturb some seconds."""
+    seconds: dict[int, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        seconds[int(sample.began)].append(sample)
+    return statistics.median(map(p99, seconds.values())) if seconds else 0.0
+
+
+def most(what: str, value: float, bound: float, remedy: str) -> Check:
+    """Check a time in milliseconds."""
+    return Check(what, f"{value:,.0f} ms", f"at most {bound:,.0f} ms", value <= bound, remedy)
+
+
+def none(what: str, count: int, remedy: str) -> Check:
+    return Check(what, f"{count:,}", "none", not count, remedy)
+
+
+CHECKS: Mapping[str, Callable[[View], Iterator[Check]]] = {
+    crowds.Overload.name: overload,
+    crowds.SlowClients.name: slow_clients,
+}
