@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from app.lifecycle.settings import Group, matches
+from app.lifecycle.settings import Group, Seconds, matches
 
 
 class Requests(Group):

@@ -57,7 +57,13 @@ CASES: dict[str, Any] = {
             "priorityHeader": "X-Class",
             "reservedShare": 0.1,
         },
-        "websockets": {"messageBytes": 4096, "pingSeconds": 10, "pongSeconds": 5, "maxOpen": 50},
+        "websockets": {
+            "messageBytes": 4096,
+            "pingSeconds": 10,
+            "pongSeconds": 5,
+            "idleSeconds": 60,
+            "maxOpen": 50,
+        },
         "proxy": {
             "trusted": ["10.1.0.7", "fd00::/8"],
             "headers": ["for", "proto", "prefix"],
