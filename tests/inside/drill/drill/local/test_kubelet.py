@@ -98,9 +98,9 @@ def test_failed_liveness_runs_the_hook_and_the_grace_period_before_the_restart(
         probe = {**EXIT_1, "periodSeconds": 0.05, "failureThreshold": 2}
         world = World(tmp_path)
         await world.run(rendered(livenessProbe=probe, **hook("pass")), lambda w: w.up(times=2))
-        assert world.events[:9] == [
-            *("started", "ready", "probe failed", "preStop ended", "SIGTERM", "unready", "exited"),
-            *("restarting", "started"),
+        assert world.events[:11] == [
+            *("started", "ready", "liveness failed", "liveness failed", "probe failed"),
+            *("preStop ended", "SIGTERM", "unready", "exited", "restarting", "started"),
         ]
         details = [e.detail for e in world.timeline.events if e.what == "restarting"]
         assert details[0] == "its liveness probe failed"
