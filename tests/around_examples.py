@@ -6,6 +6,7 @@ import asyncio, contextlib, multiprocessing, signal, sys
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from fastapi import APIRouter, BackgroundTasks, FastAPI, Request
+from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 import httpx2
 from pydantic import BaseModel
@@ -93,6 +94,9 @@ async def next_event():
 async def next_change():
     await asyncio.sleep(0.1)
     return Change(number=1)
+async def lines():
+    await asyncio.sleep(60)
+    yield "data: late"
 def last_change():
     return 7
 async def handle(message):

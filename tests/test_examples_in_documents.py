@@ -169,6 +169,14 @@ def finite(service: Service) -> None:
     service.ended_well()
 
 
+def heartbeat(service: Service) -> None:
+    with Answer(service, "/feed") as answer:
+        answer.read_some()
+        service.stop()
+        assert ": " in answer.read()
+    service.ended_well()
+
+
 def changes(service: Service) -> None:
     with Answer(service, "/changes") as answer:
         answer.read_some()
@@ -241,6 +249,7 @@ EXAMPLES = {
     '@router.post("/import")': Example(time_left),
     '@router.get("/events", response_class=EventSourceResponse)': Example(events),
     '@router.post("/answers", dependencies=[Finite])': Example(finite),
+    '@router.get("/feed")': Example(heartbeat),
     '@router.get("/changes")': Example(changes, before="from app.api.dependencies import Draining"),
 }
 
