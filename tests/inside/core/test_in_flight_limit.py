@@ -68,7 +68,7 @@ def test_off_there_is_nothing_of_it(serve: Start) -> None:
     service = serve(APP)
     assert "shedding" not in service.status()
     assert b"shed" not in service.probe("metrics").body
-    assert b"limit" not in service.probe("metrics").body
+    assert b"app_in_flight_limit" not in service.probe("metrics").body
 
 
 def test_above_the_limit_503_and_the_connection_stays_usable(serve: Start) -> None:

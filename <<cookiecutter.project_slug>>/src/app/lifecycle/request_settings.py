@@ -10,8 +10,11 @@ from app.lifecycle.settings import Group, Seconds, matches
 class Requests(Group):
     """What a request and its client may take, and how many are served at once."""
 
-    timeout_seconds: Seconds | None = Field(
+    timeout_seconds: float | None = Field(
         default=None,
+        ge=0,
+        le=3600,
+        allow_inf_nan=False,
         description="Time until a response must have started; then the handler is cancelled and "
         "the client gets 504. Routes can set their own. 0: no limit. Default: "
         "APP_SHUTDOWN__LIMIT_SECONDS, for a stop would cut off what takes longer.",
