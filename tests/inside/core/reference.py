@@ -155,8 +155,10 @@ The fields of `request`:
 - `bytes`: the body that the application sent, without headers and transfer coding; for a WebSocket, its
   messages.
 - `ended_by`: only where the handler did not end the request itself. `client`: the client disconnected;
-  normal for an event stream or a WebSocket, so its status stays. `stop`: the request was ended or cut
-  off because the service stops.
+  normal for an event stream or a WebSocket, so its status stays. `slow body`, with status 408, and
+  `slow reader`: the service disconnected a client that was too slow. `idle`: it closed a WebSocket
+  without messages. `deadline`: the request took too long. `stop`: the request was ended or cut off
+  because the service stops.
 - `user_agent`: at most {LONGEST_AGENT} characters of it.
 
 In a terminal, control characters and those that change the direction of text are shown as escapes.

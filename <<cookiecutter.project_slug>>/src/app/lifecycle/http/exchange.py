@@ -23,6 +23,8 @@ FORBIDDEN = 403
 #: Seconds to wait for a slow peer: for the rest of a request that was answered early, or
 #: until it reads the end of its stream.
 LINGER = 1.0
+#: Parts of a response that go nowhere before the event loop has a turn.
+UNSENT = 100
 
 OnStream = Callable[["Exchange"], None]
 
@@ -53,6 +55,8 @@ class Exchange(Request):
     answered = False
     #: Messages of a WebSocket that its handler has received or sent.
     messages = 0
+    #: Parts of the response since its client is gone.
+    _unsent = 0
     body_limit = 0  # bytes; 0: no limit
     _body: Body | None = None
     _body_read = False
@@ -90,8 +94,7 @@ class Exchange(Request):
                     self._on_stream(self)
                 if self.lifecycle.draining and not self._body_read and has_body(self.scope):
                     return self._read_then_send(message)
-            elif not self.ended and self._unreachable():
-                # The server returns at once: a handler that never waits would block the loop.
+            elif self._blocks_loop():
                 return asyncio.sleep(0)
             elif self.records is not None:
                 return self._send_records(message, self.records)
@@ -223,12 +226,19 @@ class Exchange(Request):
                     await self._record_complete.wait()
         self._wake()
 
-    def _unreachable(self) -> bool:
-        """Whether nothing reaches the client any more, though the server may not know yet."""
+    def _blocks_loop(self) -> bool:
+        """Whether the handler has gone on for UNSENT parts although its client is gone.
+
+        The server's ``send`` then returns at once, so a handler that waits for nothing else
+        would block the loop. One that does is cancelled where it waits, and cleans up there.
+        """
         cycle = getattr(self._receive, "__self__", None)
-        if not isinstance(cycle, RequestResponseCycle):
+        if self.ended or not isinstance(cycle, RequestResponseCycle):
             return False
-        return cycle.disconnected or cycle.transport.is_closing()
+        if not (cycle.disconnected or cycle.transport.is_closing()):
+            return False
+        self._unsent += 1
+        return self._unsent % UNSENT == 0
 
     def _wake(self) -> None:
         """Wake whoever waits for a disconnect in the server's ``receive``."""
