@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.abuse import abuse
 from benchmarks.bake import bakes
 from benchmarks.check import check
 from benchmarks.draining import draining
@@ -22,7 +23,7 @@ from benchmarks.rollout import rollouts
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results.json"
-OTHERS = {"features": features, "draining": draining, "bake": bakes, "rollouts": rollouts}
+OTHERS = {"features": features, "draining": draining, "abuse": abuse, "bake": bakes, "rollouts": rollouts}
 NAMES = [*MEASURES, *OTHERS]
 #: What a check measures: quick, and the same on every machine.
 CHECKED = ("requests", "memory", "start", "stop", "features", "draining")

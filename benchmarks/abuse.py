@@ -1,7 +1,6 @@
-"""``python -m benchmarks.abuse``: what slow, silent and endless clients take of the service, and of plain uvicorn."""
+"""What slow, silent and greedy clients take of the service, and of plain uvicorn."""
 
 import contextlib
-import json
 import socket
 import subprocess
 import sys
@@ -100,12 +99,11 @@ def latency() -> dict[str, Figures]:
             without = load(server.port, TURN).percentile(0.99) * 1e3
             with abused(server):
                 pairs.append((load(server.port, TURN).percentile(0.99) * 1e3, without))
-    ratio = median(one / other for one, other in pairs)
     return {
         f"{COUNT:,} clients": {
             "abused": median(one for one, _ in pairs),
             "without": median(other for _, other in pairs),
-            "ratio": ratio,
+            "ratio": median(one / other for one, other in pairs),
         }
     }
 
@@ -123,7 +121,3 @@ def abused(server: Server) -> Iterator[None]:
     finally:
         abusers.kill()
         abusers.communicate()
-
-
-if __name__ == "__main__":
-    print(json.dumps(abuse(), indent=2))

@@ -50,6 +50,14 @@ connection.
 
 {drains(results["draining"])}
 
+## Clients that are slow, silent or greedy
+
+How long each may go on, and by how much the memory grows, next to plain uvicorn with its defaults.
+
+{abuses(results["abuse"])}
+
+{beside_abusers(results["abuse"]["p99"])}
+
 ## A rolling update
 
 Measured by the generated project's drill on this machine: pods are processes, clients learn of each change 2 s late.
@@ -62,7 +70,7 @@ deletion to its exit, *possible* the earliest exit that could have lost nothing.
 ## Repeat the measurements
 
 ```sh
-make bench                                  # everything, takes 25 minutes; writes this page
+make bench                                  # everything, takes 30 minutes; writes this page
 make bench ARGS="--only requests,memory"    # some of it: {", ".join(results["measures"])}
 make bench ARGS=--check                     # exit code 1 when a ratio is worse by more than 10 %
 ```
@@ -98,6 +106,25 @@ def drains(figures: Mapping[str, Mapping[str, Any]]) -> str:
         for name, found in figures.items()
     ]
     return table(("CPU per request", "Draining", "Serving", "Ratio"), rows)
+
+
+def abuses(found: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> str:
+    rows = [
+        (name, *("open" if row[server] is None else f"{row[server]:g} s" for server in ("service", "bare")))
+        for name, row in found["open"].items()
+    ]
+    rows += [
+        (name, *(f"+{row[server]:g} MiB" for server in ("service", "bare"))) for name, row in found["memory"].items()
+    ]
+    return table(("", "Service", "Plain uvicorn"), rows)
+
+
+def beside_abusers(found: Mapping[str, Mapping[str, float]]) -> str:
+    ((clients, figures),) = found.items()
+    return (
+        f"Beside {clients} of these kinds, the p99 of other requests is {figures['abused']:.2f} ms, and "
+        f"{figures['without']:.2f} ms without them: × {figures['ratio']:.2f}."
+    )
 
 
 def rollouts(found: Sequence[Mapping[str, Any]]) -> str:
