@@ -109,13 +109,12 @@ def drains(figures: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def abuses(found: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> str:
-    rows = [
-        (name, *("open" if row[server] is None else f"{row[server]:g} s" for server in ("service", "bare")))
-        for name, row in found["open"].items()
-    ]
-    rows += [
-        (name, *(f"+{row[server]:g} MiB" for server in ("service", "bare"))) for name, row in found["memory"].items()
-    ]
+    def row(name: str, figures: Mapping[str, float | None], form: str) -> tuple[str, ...]:
+        shown = ("open" if figures[server] is None else form.format(figures[server]) for server in ("service", "bare"))
+        return (name, *shown)
+
+    rows = [row(name, figures, "{:g} s") for name, figures in found["open"].items()]
+    rows += [row(name, figures, "+{:g} MiB") for name, figures in found["memory"].items()]
     return table(("", "Service", "Plain uvicorn"), rows)
 
 
