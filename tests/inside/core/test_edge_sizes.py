@@ -118,3 +118,15 @@ def test_the_largest_body_and_that_of_a_route(serve: Start) -> None:
     unlimited = serve("tests.apps.edge", **PATIENT, APP_REQUESTS__BODY_BYTES="0")
     with unlimited.connect() as client:
         assert client.post("/body", b"x" * 5 * MIB).body == str(5 * MIB).encode()
+
+
+@pytest.mark.parametrize("request_", [b"\x16\x03\x01 no HTTP\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"])
+def test_what_is_no_http_is_answered_400(serve: Start, request_: bytes) -> None:
+    service = serve("tests.apps.edge")
+    with service.connect() as client:
+        client.send(request_)
+        response = client.response()
+        assert (response.status, response.closes) == (400, True)
+        assert response.headers["content-type"] == "application/problem+json"
+        assert json.loads(response.body)["title"] == "Bad Request"
+    serves_others(service)

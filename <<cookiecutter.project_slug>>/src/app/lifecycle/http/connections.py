@@ -249,6 +249,10 @@ class Connection(HttpToolsProtocol):
         else:
             reset(self.transport)
 
+    def send_400_response(self, msg: str) -> None:
+        """What uvicorn answers as text."""
+        self._answer(400, "this is no valid HTTP request")
+
     def blame(self, cause: Cause, status: int = 0) -> None:
         """Tell the request in progress, if any, why its client is gone.
 
