@@ -44,6 +44,12 @@ def no_endpoint(case: Case) -> str | None:
     return "no pod was ready: the readiness probes of all pods must not fail at once"
 
 
+def overdue(case: Case) -> str | None:
+    if case.reason is not Reason.STATUS or case.lost.detail != "504":
+        return None
+    return "its time was over: raise requests.timeoutSeconds, or give its route a deadline"
+
+
 def ended_by_itself(case: Case) -> str | None:
     """Its container exited before it was told to stop."""
     lane = case.lane
@@ -155,6 +161,7 @@ def unknown(case: Case) -> str:
 RULES: tuple[Rule, ...] = (
     excused,
     no_endpoint,
+    overdue,
     ended_by_itself,
     killed,
     failed_hook,

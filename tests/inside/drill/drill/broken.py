@@ -32,6 +32,7 @@ no_floor = with_variables(
 
 #: What a request needs, and what the drain gives it.
 hanging_handler = with_variables(
+    APP_REQUESTS__TIMEOUT_SECONDS=0,
     APP_SHUTDOWN__FALLBACK_SECONDS=1,
     APP_SHUTDOWN__LIMIT_SECONDS=3,
     APP_SHUTDOWN__STREAM_SPREAD_SECONDS=0.1,

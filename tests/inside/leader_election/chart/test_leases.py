@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.lifecycle.settings import Kubernetes
-from app.lifecycle.settings import LeaderElection
+from app.lifecycle.settings import Kubernetes, LeaderElection
 from tests.chart.cases import CASES
 from tests.chart.helm import Helm, HelmError
 

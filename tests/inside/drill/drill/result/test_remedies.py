@@ -118,6 +118,11 @@ LOSSES: dict[str, tuple[Loss, str]] = {
         "answered 503 by pod b, 2.0 s after it was told to stop, endpoint still published: "
         "a draining pod must keep serving",
     ),
+    "overdue": (
+        Loss(Reason.STATUS, "504", at=12.0, began=12.0),
+        "answered 504 by pod b, 2.0 s after it was told to stop, endpoint still published: its "
+        "time was over: raise requests.timeoutSeconds, or give its route a deadline",
+    ),
     "handler-fails": (
         Loss(Reason.STATUS, "500", at=5.0, began=5.0),
         "answered 500 by pod b, 5.0 s into the rehearsal, while ready: "
