@@ -34,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", type=names, default=NAMES, metavar="NAME[,NAME...]", help=", ".join(NAMES))
     parser.add_argument("--check", action="store_true", help="compare ratios with those on record")
     asked = parser.parse_args(arguments)
-    recorded: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {"costs": {}}
+    recorded: dict[str, Any] = (
+        json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {"costs": {}, "pythons": {}}
+    )
     if asked.check:
         measures = {**MEASURES, "features": features, "draining": draining}
         on_record = recorded["costs"] | recorded.get("features", {}) | recorded.get("draining", {})
@@ -47,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             recorded["costs"].update(MEASURES[name]())
         else:
             recorded[name] = OTHERS[name]()
+        recorded["pythons"][name] = platform.python_version()
     packages = ", ".join(f"{name} {version(name)}" for name in ("uvicorn", "fastapi", "starlette"))
     machine = {"cores": os.cpu_count(), "python": platform.python_version(), "packages": packages}
     recorded |= {"date": date.today().isoformat(), "machine": machine, "measures": NAMES}

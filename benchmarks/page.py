@@ -23,7 +23,8 @@ absolute figures are those of this machine.
 
 ![Ratios, and requests lost in rolling updates](benchmarks.svg)
 
-Measured on {results["date"]} with {machine["cores"]} shared cores, Python {machine["python"]}, {machine["packages"]}.
+Measured on {results["date"]} with {machine["cores"]} shared cores, {pythons(machine["python"], results["pythons"])},
+{machine["packages"]}.
 
 ## Costs
 
@@ -75,6 +76,12 @@ make bench ARGS="--only requests,memory"    # some of it: {", ".join(results["me
 make bench ARGS=--check                     # exit code 1 when a ratio is worse by more than 10 %
 ```
 """
+
+
+def pythons(latest: str, versions: Mapping[str, str]) -> str:
+    """The version, and those of measurements that were not repeated with it."""
+    older = [f"{name} {version}" for name, version in versions.items() if version != latest]
+    return f"Python {latest}" + (f" ({', '.join(older)})" if older else "")
 
 
 def baking(bake: Mapping[str, float]) -> str:
