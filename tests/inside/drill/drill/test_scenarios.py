@@ -71,8 +71,8 @@ SAID = {
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_healthy_service_loses_nothing(name: str, tmp_path: Path) -> None:
     analysis = analysis_of(name, PLAN, tmp_path)
-    # Other tests use the same cores meanwhile, so latencies prove nothing here.
-    assert not [fault for fault in analysis.faults if not fault.startswith("p99 ")]
+    # Other tests use the same cores meanwhile, so times prove nothing here.
+    assert not [fault for fault in analysis.faults if " ms is allowed" not in fault]
     assert analysis.rehearsal.ledger.samples
     assert SAID.get(name, "") in "".join(pod.log.read_text() for pod in analysis.rehearsal.pods)
 
