@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from app.lifecycle.settings import Group, Seconds, matches
+from app.lifecycle.settings import Group, Period, Seconds, matches
 
 
 class Requests(Group):
@@ -155,19 +155,13 @@ class WebSockets(Group):
         description="Largest message from a client, in bytes; beyond it the WebSocket is closed "
         "with code 1009.",
     )
-    ping_seconds: float = Field(
+    ping_seconds: Period = Field(
         default=20.0,
-        gt=0,
-        le=3600,
-        allow_inf_nan=False,
         description="Time between two pings, which also keep proxies from closing a quiet "
         "WebSocket.",
     )
-    pong_seconds: float = Field(
+    pong_seconds: Period = Field(
         default=20.0,
-        gt=0,
-        le=3600,
-        allow_inf_nan=False,
         description="Time in which a client must answer a ping; else its WebSocket is closed with "
         "code 1011.",
     )

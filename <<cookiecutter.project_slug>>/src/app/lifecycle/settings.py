@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import PydanticCustomError
 
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
+Period = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 # Not ``Field(pattern=...)``: its engine costs each process half a megabyte.
@@ -183,19 +184,13 @@ class LeaderElection(Group):
         le=3600,
         description="Time after the last renewal until another pod may lead.",
     )
-    renew_seconds: float = Field(
+    renew_seconds: Period = Field(
         default=10.0,
-        gt=0,
-        le=3600,
-        allow_inf_nan=False,
         description="Time without a renewal after which a leader gives up and cancels its "
         "singletons; they may clean up until the lease expires.",
     )
-    retry_seconds: float = Field(
+    retry_seconds: Period = Field(
         default=2.0,
-        gt=0,
-        le=3600,
-        allow_inf_nan=False,
         description="Time between two renewals or attempts, plus up to a fifth.",
     )
     finish_seconds: Seconds = Field(

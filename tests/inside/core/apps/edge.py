@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from fastapi import Body, FastAPI, Request, WebSocket
 from starlette.responses import StreamingResponse
 
+from tests import application
 from tests.apps.runner import run
 
 app = FastAPI()
@@ -57,15 +58,7 @@ async def huge() -> StreamingResponse:
     return StreamingResponse(parts(), media_type="application/octet-stream")
 
 
-@app.get("/endless")
-async def endless() -> StreamingResponse:
-    """Never waits for anything but its client."""
-
-    async def parts() -> AsyncIterator[bytes]:
-        while True:
-            yield b"x" * 65536
-
-    return StreamingResponse(parts(), media_type="application/octet-stream")
+app.get("/endless")(application.flood)  # never waits for anything but its client
 
 
 @app.get("/events")

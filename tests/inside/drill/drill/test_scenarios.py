@@ -12,7 +12,7 @@ from drill.load.routes import Call, Routes
 from drill.local.cluster import LocalBackend
 from drill.plan import Plan, compared
 from drill.rehearsal import rehearse
-from drill.result import text
+from drill.result import checks, text
 from drill.result.analysis import Analysis
 from drill.scenarios import SCENARIOS, crowds
 from tests.drill import broken
@@ -68,11 +68,24 @@ SAID = {
 }
 
 
+#: Bounds for a machine whose cores other tests use meanwhile.
+LOOSE = {
+    "SLOWER": 10.0,
+    "SLOWER_AFTER": 10.0,
+    "AT_ONCE_MS": 3000.0,
+    "NOISE_MS": 3000.0,
+    "CLOSED_SECONDS": 15.0,
+}
+
+
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_healthy_service_loses_nothing(name: str, tmp_path: Path) -> None:
+def test_a_healthy_service_loses_nothing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for bound, value in LOOSE.items():
+        monkeypatch.setattr(checks, bound, value)
     analysis = analysis_of(name, PLAN, tmp_path)
-    # Other tests use the same cores meanwhile, so times prove nothing here.
-    assert not [fault for fault in analysis.faults if " ms is allowed" not in fault]
+    assert analysis.passed, analysis.faults
     assert analysis.rehearsal.ledger.samples
     assert SAID.get(name, "") in "".join(pod.log.read_text() for pod in analysis.rehearsal.pods)
 

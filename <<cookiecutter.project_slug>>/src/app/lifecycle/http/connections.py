@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 from app.lifecycle.http.deadlines import Cause
 from app.lifecycle.http.keep_alive import KeepAlive
 from app.lifecycle.http.limits import Limits
-from app.lifecycle.http.problem import encode
+from app.lifecycle.http.problem import encode, problem
 
 log = structlog.get_logger(__name__)
 
@@ -263,8 +263,7 @@ class Connection(HttpToolsProtocol):
 
     def _answer(self, status: int, detail: str, *more: tuple[bytes, bytes]) -> None:
         title = HTTPStatus(status).phrase
-        members = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-        headers, body = encode(members)
+        headers, body = encode(problem(status, detail))
         headers = [*self.server_state.default_headers, *headers, *more, (b"connection", b"close")]
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
         self.transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (status, title.encode(), lines, body))
