@@ -373,6 +373,19 @@ def test_openapi_says_so(serve: Start) -> None:
     )
 
 
+def test_a_call_takes_no_longer_and_tells_how_long(serve: Start) -> None:
+    service = serve(APP)
+    with service.connect() as connection:
+        connection.ask("/call", x_request_timeout="20")
+        found = json.loads(connection.response().body)
+        assert 5 < float(found["told"]) < 20
+        assert set(found["limits"]) == {"connect", "read", "write", "pool"}
+        assert all(5 < seconds < 20 for seconds in found["limits"].values())
+        unlimited = json.loads(connection.get("/call").body)
+        assert unlimited["told"] is None
+        assert set(unlimited["limits"].values()) == {60}
+
+
 def test_the_example_calls_another_route_with_the_rest_of_its_time(serve: Start) -> None:
     service = serve("")
     assert json.loads(service.get("/relay?seconds=0.1").body) == {"slept": 0.1}

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 
 import anyio
+import httpx2
 from fastapi import BackgroundTasks, FastAPI, Request, WebSocket
 from starlette.responses import StreamingResponse
 
@@ -117,6 +118,25 @@ def loop() -> str:
         while True:
             deadline.raise_if_expired()
             time.sleep(0.01)
+
+
+@app.get("/told")
+async def told(request: Request) -> str | None:
+    """What a called service learns."""
+    return request.headers.get("x-request-timeout")
+
+
+@app.get("/call")
+async def call(request: Request) -> dict[str, object]:
+    limits: list[object] = []
+
+    async def note(sent: httpx2.Request) -> None:
+        limits.append(sent.extensions["timeout"])
+
+    hooks = {"request": [deadline.propagate, note]}
+    async with httpx2.AsyncClient(event_hooks=hooks, timeout=60) as client:
+        answer = await client.get(f"http://127.0.0.1:{request.scope['server'][1]}/told")
+    return {"told": answer.json(), "limits": limits[0]}
 
 
 @app.get("/to-thread")
