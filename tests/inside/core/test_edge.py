@@ -70,6 +70,14 @@ def dripping(client: Connection, data: bytes) -> Iterator[None]:
         thread.join()
 
 
+def ends(client: Connection) -> bool:
+    """Whether the service closes from here; a byte that was still under way makes it a reset."""
+    try:
+        return client.ends()
+    except ConnectionResetError:
+        return True
+
+
 def serves_others(service: Service) -> None:
     began = time.monotonic()
     assert service.get("/hello").status == 200
@@ -119,7 +127,7 @@ def test_a_body_byte_by_byte_is_answered_408(serve: Start, path: str) -> None:
         with dripping(client, b"x" * 1000):
             serves_others(service)
             assert client.response().status == 408
-        assert client.ends()
+        assert ends(client)
     assert closed(service, "body") == 1
     line = service.logged("request", path=path)
     assert (line["status"], line["ended_by"]) == (408, "slow body")
