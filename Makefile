@@ -31,7 +31,9 @@ demo: bake ## Bake the default answers and drill the service under load
 bench: bake ## Measure the lifecycle against a bare service: docs/benchmarks.md
 	@.venv/bin/cookiecutter . --no-input --default-config --output-dir build/leader leader_election=yes >/dev/null
 	@$(MAKE) --no-print-directory -C build/example-service setup .venv/.helm
+	@.venv/bin/cookiecutter . --no-input --default-config --output-dir build/traced tracing=opentelemetry >/dev/null
 	@$(MAKE) --no-print-directory -C build/leader/example-service setup
+	@$(MAKE) --no-print-directory -C build/traced/example-service setup
 	@PYTHONPATH=build/example-service/src:build/example-service:. build/example-service/.venv/bin/python -m benchmarks $(ARGS)
 
 inside: .venv/.ready ## Bake a project with the tests of the machinery into build/inside; ARGS="leader_election=yes"

@@ -1,35 +1,72 @@
 """What a feature costs: the service with it, beside the service without it, in turns."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 
+from benchmarks.collector import collecting
 from benchmarks.load import load
 from benchmarks.measures import ROUNDS, under_load, used_memory
 from benchmarks.processes import SERVICE, Server, serving
 
+TRACED = Path(__file__).resolve().parent.parent / "build/traced/example-service"
+#: The port of the collector of spans.
+COLLECTOR = 4319
 #: Pairs of processes whose memory and start are compared.
 LIVES = 6
 UNITS = {"CPU per request": "µs", "memory": "MiB", "start": "ms"}
 
 
 @dataclass(frozen=True)
-class Feature:
-    """Settings with which it is on and off."""
+class Variant:
+    """How the service runs: its settings and command, and the project whose answers it has."""
 
-    on: Mapping[str, str]
-    off: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    command: tuple[str, ...] = SERVICE
+    project: Path | None = None
+
+    @contextmanager
+    def serving(self) -> Iterator[Server]:
+        python, path = sys.executable, ""
+        if self.project is not None:
+            python, path = str(self.project / ".venv/bin/python"), str(self.project / "src")
+        with serving(self.command, python=python, path=path, settings=self.settings) as server:
+            yield server
+
+
+@dataclass(frozen=True)
+class Feature:
+    """The service with it and without it."""
+
+    on: Variant
+    off: Variant = Variant()
+
+
+def traced(sampler: str, share: str = "1") -> Variant:
+    """The project of the answer, whose spans go to a collector on this machine."""
+    settings = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{COLLECTOR}",
+        "OTEL_TRACES_SAMPLER": sampler,
+        "OTEL_TRACES_SAMPLER_ARG": share,
+    }
+    return Variant(settings, project=TRACED)
 
 
 FEATURES = {
-    "access log": Feature({"APP_LOG__ACCESS": "true"}),
-    "default deadline": Feature({}, {"APP_REQUESTS__TIMEOUT_SECONDS": "0"}),
-    "load shedding": Feature({"APP_REQUESTS__MAX_IN_FLIGHT": "1000"}),
+    "access log": Feature(Variant({"APP_LOG__ACCESS": "true"})),
+    "metrics": Feature(Variant(), off=Variant(command=("-m", "benchmarks.unmeasured"))),
+    "traces at 1 %": Feature(traced("parentbased_traceidratio", "0.01")),
+    "traces of every request": Feature(traced("parentbased_always_on")),
+    "default deadline": Feature(Variant(), off=Variant({"APP_REQUESTS__TIMEOUT_SECONDS": "0"})),
+    "load shedding": Feature(Variant({"APP_REQUESTS__MAX_IN_FLIGHT": "1000"})),
     "load shedding with priorities": Feature(
-        {"APP_REQUESTS__MAX_IN_FLIGHT": "1000", "APP_REQUESTS__PRIORITY": "header"}
+        Variant({"APP_REQUESTS__MAX_IN_FLIGHT": "1000", "APP_REQUESTS__PRIORITY": "header"})
     ),
     "load shedding, adaptive": Feature(
-        {"APP_REQUESTS__MAX_IN_FLIGHT": "1000", "APP_REQUESTS__IN_FLIGHT_LIMIT": "adaptive"}
+        Variant({"APP_REQUESTS__MAX_IN_FLIGHT": "1000", "APP_REQUESTS__IN_FLIGHT_LIMIT": "adaptive"})
     ),
 }
 
@@ -37,23 +74,30 @@ FEATURES = {
 def features() -> dict[str, dict[str, float | str]]:
     """Medians of both, and that of the ratios of pairs, for each feature and unit."""
     found: dict[str, dict[str, float | str]] = {}
-    for name, feature in FEATURES.items():
-        pairs = {"CPU per request": requests(feature), **lives(feature)}
-        for figure, taken in pairs.items():
-            found[f"{name}: {figure}"] = {
-                "on": median(on for on, _ in taken),
-                "off": median(off for _, off in taken),
-                "ratio": median(on / off for on, off in taken),
-                "unit": UNITS[figure],
-                "better": "less",
-            }
+    with collecting(COLLECTOR):
+        for name, feature in FEATURES.items():
+            found |= priced(name, feature)
+    return found
+
+
+def priced(name: str, feature: Feature) -> dict[str, dict[str, float | str]]:
+    found: dict[str, dict[str, float | str]] = {}
+    pairs = {"CPU per request": requests(feature), **lives(feature)}
+    for figure, taken in pairs.items():
+        found[f"{name}: {figure}"] = {
+            "on": median(on for on, _ in taken),
+            "off": median(off for _, off in taken),
+            "ratio": median(on / off for on, off in taken),
+            "unit": UNITS[figure],
+            "better": "less",
+        }
     return found
 
 
 def requests(feature: Feature) -> list[tuple[float, float]]:
     """Processor time of a request, in µs. Both run; the clients turn from one to the other."""
     pairs = []
-    with serving(SERVICE, settings=feature.on) as on, serving(SERVICE, settings=feature.off) as off:
+    with feature.on.serving() as on, feature.off.serving() as off:
         for server in (on, off):
             load(server.port, 1.0)  # warm
         for turn in range(ROUNDS):
@@ -69,7 +113,8 @@ def lives(feature: Feature) -> dict[str, list[tuple[float, float]]]:
     for turn in range(LIVES):
         taken: dict[str, dict[str, float]] = {}
         for state in ("on", "off") if turn % 2 == 0 else ("off", "on"):
-            with serving(SERVICE, settings=getattr(feature, state)) as server:
+            variant: Variant = getattr(feature, state)
+            with variant.serving() as server:
                 taken[state] = life(server)
         for figure, both in pairs.items():
             both.append((taken["on"][figure], taken["off"][figure]))

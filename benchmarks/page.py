@@ -38,8 +38,9 @@ means that the service has the lower figure. Requests come from 16 kept connecti
 
 ## What a feature costs
 
-The service with it and without it: CPU per request, memory after some load, and the time of a start. Limits for clients
-and deadlines of routes have no row of their own: they are part of every request above.
+The service with it, and what that adds to the service without it: to the CPU of a request, to the memory after some
+load, and to the time of a start. Both run in turns. Limits for clients and deadlines of routes have no row of their
+own: they are part of every request above.
 
 {prices(results["features"])}
 
@@ -100,11 +101,20 @@ def costs(figures: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def prices(figures: Mapping[str, Mapping[str, Any]]) -> str:
-    rows = [
-        (name, *(number(found[state], found["unit"]) for state in ("on", "off")), f"× {found['ratio']:.2f}")
-        for name, found in figures.items()
-    ]
-    return table(("", "On", "Off", "Ratio"), rows)
+    """A row for each feature, with what it adds to each figure."""
+    rows: dict[str, list[str]] = {}
+    kinds: list[str] = []
+    for name, found in figures.items():
+        feature, _, kind = name.partition(": ")
+        rows.setdefault(feature, []).append(price(found))
+        if kind not in kinds:
+            kinds.append(kind)
+    return table(("", *kinds), [(feature, *cells) for feature, cells in rows.items()])
+
+
+def price(found: Mapping[str, Any]) -> str:
+    added = found["on"] * (1 - 1 / found["ratio"])
+    return f"{number(found['on'], found['unit'])} ({added:+.{0 if abs(added) >= 10 else 1}f}, × {found['ratio']:.2f})"
 
 
 def drains(figures: Mapping[str, Mapping[str, Any]]) -> str:
