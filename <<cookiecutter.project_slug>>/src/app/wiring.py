@@ -1,6 +1,7 @@
 """How the settings reach the lifecycle, the cluster and the log."""
 
 import math
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from app.lifecycle.http.forwarded import Proxy
@@ -50,6 +51,7 @@ def options(settings: Settings) -> Options:
             root_path=settings.proxy.root_path,
         ),
         shedding=shedding(settings.requests),
+        version=version("<< cookiecutter.project_slug >>"),
     )
 
 
@@ -111,9 +113,10 @@ def configure_logging(service: Service, settings: Settings) -> None:
     """Log to standard output, with a line for each request if that is asked for."""
     stream = logging.configure(settings.log.level, settings.log.format, service.context)
     if settings.log.access:
-        service.traffic.on_done = AccessLog(
+        access_log = AccessLog(
             stream,
             as_json=logging.is_json(settings.log.format),
             phase=service.phase,
             identity=service.identity,
         )
+        service.traffic.on_done.append(access_log)

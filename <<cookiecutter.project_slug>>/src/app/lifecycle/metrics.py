@@ -1,40 +1,69 @@
-"""The metrics of the lifecycle.
+"""The metrics of the service, but for those that its parts keep themselves: histograms.
 
 The management thread reads them while the main thread runs, so sets of the main
 thread are copied before they are iterated.
 """
 
-import time
-from typing import TYPE_CHECKING
+import platform
+from typing import TYPE_CHECKING, Protocol, get_args
 
 from app.lifecycle.checks import Checks
+from app.lifecycle.components import Components, State
 from app.lifecycle.http.connections import Connections
+from app.lifecycle.http.measured import HttpMetrics
 from app.lifecycle.http.traffic import Traffic
 from app.lifecycle.management.probes import Probes
 from app.lifecycle.phase import Lifecycle, Phase
-from app.lifecycle.tasks import Tasks
-from app.observability.metrics import Metric
+from app.lifecycle.tasks import Rounds, Tasks
+from app.observability.metrics import Family, Metric
+from app.observability.pipe import STDOUT
+from app.observability.process import process_metrics
 
 if TYPE_CHECKING:
     from app.lifecycle.http.shedding import Shedding
 
-#: Unix time of the import.
-STARTED = time.time()
+
+class Service(Protocol):
+    """What is measured of a service."""
+
+    version: str
+    lifecycle: Lifecycle
+    probes: Probes
+    traffic: Traffic
+    http_metrics: HttpMetrics
+    shedding: "Shedding | None"
+    checks: Checks
+    components: Components
+    tasks: Tasks
 
 
-def measures(
-    *,
-    lifecycle: Lifecycle,
-    probes: Probes,
-    traffic: Traffic,
-    connections: Connections,
-    shedding: "Shedding | None",
-    checks: Checks,
-    tasks: Tasks,
-    log_lines_dropped: int,
-) -> list[Metric]:
-    """The current value of every metric."""
-    phase = lifecycle.phase
+def measures(service: Service, connections: Connections) -> list[Family]:
+    """Every metric, with its current value."""
+    return [
+        *service.http_metrics.families(),
+        *_traffic(service.traffic, service.shedding),
+        *_connections(connections),
+        *_stop(service.lifecycle, service.traffic),
+        *_state(service.lifecycle.phase, service.probes, service.checks),
+        service.probes.heartbeat.lag,
+        *_components(service.components),
+        *_tasks(service.tasks),
+        _counter(
+            "app_log_lines_dropped_total",
+            "Log lines that were not written: standard output was blocked or broken.",
+            STDOUT.dropped,
+        ),
+        Metric(
+            "app_build_info",
+            "gauge",
+            "1, with the version of the service.",
+            [({"version": service.version, "python_version": platform.python_version()}, 1)],
+        ),
+        *process_metrics(),
+    ]
+
+
+def _state(phase: Phase, probes: Probes, checks: Checks) -> list[Metric]:
     return [
         Metric(
             "app_phase",
@@ -43,6 +72,98 @@ def measures(
             [({"phase": one.label}, int(one is phase)) for one in Phase],
         ),
         _gauge("app_ready", "Whether /readyz responds with 200.", int(probes.readyz().ok)),
+        _gauge(
+            "app_event_loop_stalled_seconds",
+            "Time for which the event loop has not turned; 0 while it does.",
+            probes.heartbeat.stalled(),
+        ),
+        Metric(
+            "app_check_well",
+            "gauge",
+            "Whether the check was well when it last ran; 0 before that.",
+            [
+                (
+                    {"check": name, "gating": "true" if result["gating"] else "false"},
+                    int(result["well"] is True),
+                )
+                for name, result in checks.results().items()
+            ],
+        ),
+    ]
+
+
+def _components(components: Components) -> list[Metric]:
+    return [
+        Metric(
+            "app_component_state",
+            "gauge",
+            "1 for the current state of the component, 0 for the others.",
+            [
+                ({"component": name, "state": one}, int(one == current))
+                for name, current in components.states.items()
+                for one in get_args(State)
+            ],
+        ),
+        Metric(
+            "app_component_start_seconds",
+            "gauge",
+            "Time that the component took to open.",
+            [({"component": n}, s) for n, s in dict(components.start_seconds).items()],
+        ),
+    ]
+
+
+def _tasks(tasks: Tasks) -> list[Metric]:
+    rounds = list(tasks.rounds.values())
+    return [
+        _gauge("app_tasks_running", "Background tasks that run.", len(tasks.names())),
+        Metric(
+            "app_task_failures_total",
+            "counter",
+            "How many times background work of this name raised.",
+            [({"task": name}, count) for name, count in sorted(dict(tasks.failures).items())],
+        ),
+        Metric(
+            "app_task_runs_total",
+            "counter",
+            "Finished rounds of a periodic task, also those that failed.",
+            [(_task(one), one.runs) for one in rounds],
+        ),
+        Metric(
+            "app_task_last_run_timestamp_seconds",
+            "gauge",
+            "Unix time at which the last round of a periodic task began.",
+            [(_task(one), one.last_run) for one in rounds if one.last_run is not None],
+        ),
+        Metric(
+            "app_task_next_run_timestamp_seconds",
+            "gauge",
+            "Unix time at which the next round of a periodic task begins; none while one runs.",
+            [(_task(one), next_run) for one in rounds if (next_run := one.next_run) is not None],
+        ),
+#% if cookiecutter.leader_election == "yes"
+        _gauge(
+            "app_leader",
+            "Whether this pod leads, and with that runs the singletons.",
+            int(tasks.leadership.leads),
+        ),
+        _counter(
+            "app_leader_changes_total",
+            "Changes of leader that this pod saw.",
+            tasks.leadership.changes,
+        ),
+        Metric(
+            "app_singletons_cut_total",
+            "counter",
+            "How many rounds of a singleton of this name were cut off.",
+            [({"task": name}, count) for name, count in sorted(dict(tasks.leadership.cut).items())],
+        ),
+#% endif
+    ]
+
+
+def _traffic(traffic: Traffic, shedding: "Shedding | None") -> list[Metric]:
+    return [
         _gauge(
             "app_requests_in_flight",
             "Requests that are not done, their background work included; no streams.",
@@ -64,28 +185,32 @@ def measures(
             "Threads of def endpoints that go on after their request was cancelled.",
             traffic.overdue_threads.count,
         ),
+        *_shedding(shedding),
+    ]
+
+
+def _connections(connections: Connections) -> list[Metric]:
+    """Connections of the main port."""
+    return [
         _gauge(
             "app_connections_open",
             "Connections to the main port; WebSockets are among them.",
             len(connections.connections),
         ),
-        Metric(
+        _counter(
             "app_connections_accepted_total",
-            "counter",
             "Connections to the main port so far.",
-            [({}, connections.accepted)],
+            connections.accepted,
         ),
-        Metric(
+        _counter(
             "app_connections_refused_total",
-            "counter",
             "Connections to the main port closed at once because of their limit.",
-            [({}, connections.refused)],
+            connections.refused,
         ),
-        Metric(
+        _counter(
             "app_websockets_refused_total",
-            "counter",
             "WebSockets that were refused because too many were open.",
-            [({}, connections.websockets_refused)],
+            connections.websockets_refused,
         ),
         Metric(
             "app_connections_closed_total",
@@ -98,65 +223,37 @@ def measures(
             "Time after which idle connections to the main port are closed, at present.",
             connections.keep_alive.seconds,
         ),
-        *_shedding(shedding),
+    ]
+
+
+def _stop(lifecycle: Lifecycle, traffic: Traffic) -> list[Metric]:
+    """The stop: the seconds that it may take, and how it goes."""
+    return [
+        _gauge("app_drain_limit_seconds", "When a drain is cut short.", lifecycle.limit),
         _gauge(
-            "app_event_loop_stalled_seconds",
-            "Time for which the event loop has not turned; 0 while it does.",
-            probes.heartbeat.stalled(),
+            "app_grace_seconds",
+            "Time that a whole stop may take, by the settings.",
+            lifecycle.grace,
         ),
         _gauge(
             "app_drain_seconds",
             "Time since the stop was asked for; 0 before.",
             lifecycle.elapsed(),
         ),
-        Metric(
-            "app_check_well",
-            "gauge",
-            "Whether the check was well when it last ran; 0 before that.",
-            [
-                (
-                    {"check": name, "gating": "true" if result["gating"] else "false"},
-                    int(result["well"] is True),
-                )
-                for name, result in checks.results().items()
-            ],
-        ),
-        Metric(
-            "app_task_failures_total",
-            "counter",
-            "How many times background work of this name raised.",
-            [({"task": name}, count) for name, count in sorted(dict(tasks.failures).items())],
-        ),
-#% if cookiecutter.leader_election == "yes"
         _gauge(
-            "app_leader",
-            "Whether this pod leads, and with that runs the singletons.",
-            int(tasks.leadership.leads),
+            "app_drain_requests_served",
+            "Requests completed since the stop was asked for.",
+            traffic.requests_served,
         ),
-        Metric(
-            "app_leader_changes_total",
-            "counter",
-            "Changes of leader that this pod saw.",
-            [({}, tasks.leadership.changes)],
-        ),
-        Metric(
-            "app_singletons_cut_total",
-            "counter",
-            "How many rounds of a singleton of this name were cut off.",
-            [({"task": name}, count) for name, count in sorted(dict(tasks.leadership.cut).items())],
-        ),
-#% endif
-        Metric(
-            "app_log_lines_dropped_total",
-            "counter",
-            "Log lines that were not written: standard output was blocked or broken.",
-            [({}, log_lines_dropped)],
-        ),
-        _gauge("app_tasks_running", "Background tasks that run.", len(tasks.names())),
         _gauge(
-            "process_start_time_seconds",
-            "Unix time at which the process started, but for its imports.",
-            STARTED,
+            "app_drain_requests_refused",
+            "Requests answered 503 since the stop was asked for.",
+            traffic.requests_refused,
+        ),
+        _counter(
+            "app_requests_cut_total",
+            "Requests and streams that a stop cut off.",
+            len(traffic.requests_cut),
         ),
     ]
 
@@ -184,6 +281,15 @@ def _shedding(shedding: "Shedding | None") -> list[Metric]:
     ]
 
 
+def _task(rounds: Rounds) -> dict[str, str]:
+    return {"task": rounds.name}
+
+
 def _gauge(name: str, meaning: str, value: float) -> Metric:
     """A metric without labels that goes up and down."""
     return Metric(name, "gauge", meaning, [({}, value)])
+
+
+def _counter(name: str, meaning: str, value: float) -> Metric:
+    """A metric without labels that only goes up."""
+    return Metric(name, "counter", meaning, [({}, value)])

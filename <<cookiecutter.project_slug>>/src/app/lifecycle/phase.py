@@ -60,8 +60,8 @@ class Lifecycle:
         timeout: float = math.inf,
     ) -> None:
         self._clock = clock
-        self._grace = grace
-        self._limit = min(limit, grace)
+        self.grace = grace
+        self.limit = min(limit, grace)
         #: Seconds until the response of a request must have started, unless its route says
         #: otherwise.
         self.timeout = timeout
@@ -115,8 +115,8 @@ class Lifecycle:
             previous, now = self.phase, self._clock()
             self.entered[phase] = now
             if phase >= Phase.DRAINING and math.isinf(self.deadline):
-                self._end_in(self._grace)
-                self.cut_at = now + self._limit
+                self._end_in(self.grace)
+                self.cut_at = now + self.limit
             if phase <= Phase.DRAINING:
                 self.reason = reason
             self.phase = phase
@@ -159,7 +159,7 @@ class Lifecycle:
         self.on_shortened()
         self.shortened.set()
         log.warning(
-            "grace period is shorter", found=round(self.found_grace, 1), expected=self._grace
+            "grace period is shorter", found=round(self.found_grace, 1), expected=self.grace
         )
         self.hurry(reason)
 

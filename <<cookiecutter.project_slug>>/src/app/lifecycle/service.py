@@ -19,12 +19,14 @@ from app.lifecycle.exits import Exit
 from app.lifecycle.http.deadlines import deadline_of
 from app.lifecycle.http.forwarded import Forwarded, Proxy
 from app.lifecycle.http.limits import Limits
+from app.lifecycle.http.measured import HttpMetrics
 from app.lifecycle.http.server import HttpServer
 from app.lifecycle.http.traffic import Traffic
 from app.lifecycle.kubernetes.identity import POD_HEADER, Cluster, Identity
 from app.lifecycle.management.control import Control
 from app.lifecycle.management.prestop import control_socket
 from app.lifecycle.management.probes import Probes, asgi
+from app.lifecycle.management.scrape import metrics_route
 from app.lifecycle.management.server import Management, page
 from app.lifecycle.metrics import measures
 from app.lifecycle.phase import Lifecycle, Phase
@@ -34,8 +36,7 @@ from app.lifecycle.signals import Signals
 from app.lifecycle.stop import Stop, Times
 from app.lifecycle.tasks import Tasks
 from app.lifecycle.watchdog import MARGIN, Watchdog, busy_threads, unresponsive_tasks
-from app.observability.metrics import MEDIA_TYPE, exposition
-from app.observability.pipe import STDOUT, flush_prints
+from app.observability.pipe import flush_prints
 
 if TYPE_CHECKING:
     from app.lifecycle.http.shedding import Shedding, SheddingRule
@@ -66,6 +67,8 @@ class Options:
     proxy: Proxy
     #: Limits of load shedding; None: every request is served.
     shedding: "SheddingRule | None" = None
+    #: The version of the service.
+    version: str = ""
 
 
 class Service:
@@ -82,6 +85,7 @@ class Service:
         components: Iterable[Component] = (),
     ) -> None:
         self._options = options
+        self.version = options.version
         #: Fields of every log line.
         self.identity = options.identity.fields()
         times = options.times
@@ -104,6 +108,8 @@ class Service:
             uncounted=self._main_port_probes(),
             body_limit=options.limits.body_bytes,
         )
+        self.http_metrics = HttpMetrics()
+        self.traffic.on_done.append(self.http_metrics)
         if self.shedding is not None:
             self.shedding.deadline_of = deadline_of
             self.traffic.on_stream = self.shedding.release
@@ -216,28 +222,13 @@ class Service:
         routes = {
             **self._probe_routes,
             "/statusz": page(lambda: json.dumps(self._status(server)), b"application/json"),
-            "/metrics": page(lambda: self._metrics(server), MEDIA_TYPE),
+            "/metrics": metrics_route(lambda: measures(self, server.connections)),
         }
         control = Control(path, self.lifecycle, self.journal, clients=limits.control)
         return server, Management(routes, management, control, limit=limits.management)
 
     def _status(self, server: HttpServer) -> dict[str, object]:
         return {**self.status(), "keep_alive_seconds": server.connections.keep_alive.seconds}
-
-    def _metrics(self, server: HttpServer) -> str:
-        """The content of ``/metrics``."""
-        return exposition(
-            measures(
-                lifecycle=self.lifecycle,
-                probes=self.probes,
-                traffic=self.traffic,
-                connections=server.connections,
-                shedding=self.shedding,
-                checks=self.checks,
-                tasks=self.tasks,
-                log_lines_dropped=STDOUT.dropped,
-            )
-        )
 
     async def _live(
         self, signals: Signals, server: HttpServer, management: Management, watchdog: Watchdog

@@ -43,7 +43,8 @@ class Body:
         self._receive = receive
         self._send = send
         self._default = limit
-        self._read = 0
+        #: Bytes read so far.
+        self.read = 0
 
     @property
     def limit(self) -> float:
@@ -60,8 +61,8 @@ class Body:
 
     def too_large(self, part: bytes) -> bool:
         """Count a ``part``; whether the body has become too large with it."""
-        self._read += len(part)
-        return self._read > self.limit
+        self.read += len(part)
+        return self.read > self.limit
 
     async def refuse(self, exchange: "Exchange") -> Message:
         """Answer 413 if no response has started; the handler sees its client as gone."""

@@ -41,8 +41,11 @@ class Exchange(Request):
     #: When the time that its route or its caller gave it is over, on the monotonic clock;
     #: None until that is computed.
     firm_deadline: float | None = None
-    #: Answered 503 without reaching the application: it came too late, or was shed.
-    refused = False
+    #: Answered 503 without reaching the application: ``refused`` because it came too late, or
+    #: ``shed``.
+    refused = ""
+    #: When its response was complete, on the monotonic clock; 0 before.
+    responded = 0.0
     #: Set when the handler of an ended stream sees its client as gone. Exists once ``ended``.
     notified: asyncio.Event
     #: Set when the record in progress at the end is complete. Exists once ``ended``.
@@ -74,6 +77,11 @@ class Exchange(Request):
         self.task: asyncio.Task[object] = asyncio.current_task()  # type: ignore[assignment]
 
     @property
+    def received(self) -> int:
+        """Bytes of the request's body that the application has read."""
+        return 0 if self._body is None else self._body.read
+
+    @property
     def mid_record(self) -> bool:
         """Whether the client is connected and has received only a part of a record."""
         if self.records is None or self.records.whole or self.complete:
@@ -90,6 +98,7 @@ class Exchange(Request):
             self.sent += len(message.get("body", b""))
             if not message.get("more_body", False):
                 self.complete = True
+                self.responded = time.monotonic()
                 if self.stream:
                     self._on_stream(self)
                 if self.lifecycle.draining and not self._body_read and has_body(self.scope):

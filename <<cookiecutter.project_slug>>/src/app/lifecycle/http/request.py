@@ -29,6 +29,7 @@ class Request:
     ended = False
     #: How a WebSocket ended: by its client, or by its handler.
     _client_left = _handler_closed = False
+    _outcome: tuple[int, str] | None = None
 
     scope: Scope
     _receive: Receive
@@ -66,9 +67,14 @@ class Request:
         """The status for the log, and what ended it early: ``client``, ``slow body``, ``slow
         reader``, ``idle``, ``deadline``, ``stop`` or nothing.
 
-        Valid when the handler is done. Clients leave streams as a matter of course; one
-        that leaves before its response is complete gets CLIENT_GONE.
+        Valid when the handler is done, and computed once. Clients leave streams as a matter of
+        course; one that leaves before its response is complete gets CLIENT_GONE.
         """
+        if self._outcome is None:
+            self._outcome = self._judge()
+        return self._outcome
+
+    def _judge(self) -> tuple[int, str]:
         status = self.status or 500  # the server's answer where a handler sends none
         if closed := self.scope.get("closed"):
             cause, answer = closed

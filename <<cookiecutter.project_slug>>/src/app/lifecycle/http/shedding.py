@@ -179,7 +179,7 @@ class Shedding:
         if reason == GONE:
             return
         self._count(reason, priority)
-        exchange.refused = True
+        exchange.refused = "shed"
         headers = [(b"retry-after", b"1")]
         if any(name == b"expect" for name, _ in exchange.scope["headers"]):
             # The client may leave out the body it has announced (RFC 9110, section 10.1.1).

@@ -48,8 +48,8 @@ class Traffic:
         self._app = app
         self._lifecycle = lifecycle
         self._uncounted = dict(uncounted or {})
-        #: Called with each finished exchange and its duration in seconds.
-        self.on_done: Callable[[Exchange, float], None] | None = None
+        #: Called with each finished exchange and its duration in seconds; they raise nothing.
+        self.on_done: list[Callable[[Exchange, float], object]] = []
         self.exchanges: set[Exchange] = set()
         #: Those that are streams and not complete.
         self.open_streams: set[Exchange] = set()
@@ -104,8 +104,9 @@ class Traffic:
             self.open_streams.discard(exchange)
             if exchange.cause or not exchange.complete or self._lifecycle.draining:
                 self._count(exchange)
-            if self.on_done is not None:
-                self.on_done(exchange, time.monotonic() - exchange.began)
+            seconds = time.monotonic() - exchange.began
+            for done in self.on_done:
+                done(exchange, seconds)
         # Breaks the cycle task -> context -> exchange -> task, so that no request waits for
         # the garbage collector. After an error it stays: the server still logs the
         # traceback, with the request's id.
@@ -177,7 +178,7 @@ class Traffic:
 async def _decline(_scope: Scope, _receive: Receive, _send: Send) -> None:
     exchange = current_request.get()
     assert isinstance(exchange, Exchange)  # noqa: S101
-    exchange.refused = True
+    exchange.refused = "refused"
     await exchange.decline()
 
 

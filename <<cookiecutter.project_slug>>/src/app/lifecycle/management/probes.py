@@ -16,9 +16,12 @@ from app.lifecycle.asgi import App, Receive, Scope, Send
 from app.lifecycle.checks import Checks
 from app.lifecycle.management.server import Response, Route
 from app.lifecycle.phase import Lifecycle, Phase
+from app.observability.histogram import Histogram
 
 #: Seconds between two heartbeats of the main loop.
 BEAT = 0.25
+#: Upper bounds of the buckets of the loop's lag, in seconds.
+LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 #: Maximum of ``/startupz?wait=`` in seconds.
 MAX_WAIT = 4.0
 
@@ -28,9 +31,18 @@ class Heartbeat:
 
     def __init__(self) -> None:
         self._last: float | None = None
+        self.lag = Histogram(
+            "app_event_loop_lag_seconds",
+            "How late the event loop ran a timer; looked at four times a second.",
+            LAGS,
+        )
+        self._lags = self.lag.series({})
 
     def start(self) -> None:
-        self._last = time.monotonic()
+        now = time.monotonic()
+        if self._last is not None:
+            self._lags.observe(max(0.0, now - self._last - BEAT))
+        self._last = now
         asyncio.get_running_loop().call_later(BEAT, self.start)
 
     def stalled(self) -> float:

@@ -1,0 +1,40 @@
+"""``/metrics``: what the service measures, then what the application does."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from app.lifecycle.asgi import Scope
+from app.lifecycle.management.server import Response, Route
+from app.observability.metrics import (
+    OPENMETRICS,
+    TEXT,
+    Family,
+    accepts_openmetrics,
+    exposition,
+)
+from app.observability.owners import own_metrics
+
+#: Seconds of work after which the main loop has a turn, and how long that is.
+AT_ONCE, PAUSE = 0.001, 0.0005
+
+
+def metrics_route(measures: Callable[[], Sequence[Family]]) -> Route:
+    """A route with the current ``measures``, in the format that the client asks for."""
+
+    async def route(scope: Scope) -> Response:
+        accept = b",".join(value for name, value in scope["headers"] if name == b"accept")
+        openmetrics = accepts_openmetrics(accept)
+        families = measures()
+        parts = [exposition(families, openmetrics=openmetrics)]
+        began = time.monotonic()
+        for part in own_metrics({one.name for one in families}, openmetrics=openmetrics):
+            parts.append(part)
+            if time.monotonic() - began > AT_ONCE:  # this thread has the interpreter's lock
+                await asyncio.sleep(PAUSE)
+                began = time.monotonic()
+        if openmetrics:
+            parts.append("# EOF\n")
+        return Response(200, "".join(parts), OPENMETRICS if openmetrics else TEXT)
+
+    return route
