@@ -50,6 +50,7 @@ def options(settings: Settings) -> Options:
             root_path=settings.proxy.root_path,
         ),
         shedding=shedding(settings.requests),
+        settings=settings,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
@@ -17,6 +17,9 @@ from app.lifecycle.ports import StartError
 from app.lifecycle.watchdog import stack_of
 
 log = structlog.get_logger(__name__)
+
+
+State = Literal["waiting", "starting", "running", "stopping", "stopped", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +71,19 @@ class Components:
                     raise ValueError(
                         f"component {component.name!r} depends on {needed!r}, which does not exist"
                     )
-        self._needs = {c.name: set(c.depends_on) for c in self._components.values()}
+        #: The names that each component depends on.
+        self.needs = {c.name: set(c.depends_on) for c in self._components.values()}
         try:
-            graphlib.TopologicalSorter(self._needs).prepare()
+            graphlib.TopologicalSorter(self.needs).prepare()
         except graphlib.CycleError as error:
             raise ValueError(f"components form a cycle: {' → '.join(error.args[1])}") from None
         self._running: dict[str, _Running] = {}
         #: Called with a reason when a component ends unexpectedly.
         self.on_death: Callable[[str], object] = log.error
-        #: Seconds that each component took to stop.
+        #: What each component is doing; never started and not going to be: waiting.
+        self.states: dict[str, State] = dict.fromkeys(self._components, "waiting")
+        #: Seconds that each component took to start, and to stop.
+        self.start_seconds: dict[str, float] = {}
         self.seconds: dict[str, float] = {}
         #: Components that exceeded their budget or raised while closing.
         self.failed: list[str] = []
@@ -89,7 +96,7 @@ class Components:
 
         Raises StartError with one sentence if one fails. Call ``stop`` in any case.
         """
-        await _walk(self._needs, self._start)
+        await _walk(self.needs, self._start)
 
     async def stop(self, budget: float, hurried: Event) -> None:
         """Close all open components, each once its dependents are closed.
@@ -100,8 +107,8 @@ class Components:
         """
         end, levels = time.monotonic() + budget, self._levels()
         share = budget / max([1, *levels.values()])
-        needed_by: dict[str, set[str]] = {name: set() for name in self._needs}
-        for name, needs in self._needs.items():
+        needed_by: dict[str, set[str]] = {name: set() for name in self.needs}
+        for name, needs in self.needs.items():
             for need in needs:
                 needed_by[need].add(name)
 
@@ -114,8 +121,8 @@ class Components:
     def _levels(self) -> dict[str, int]:
         """For each component, how many open ones close one after the other from it on."""
         levels: dict[str, int] = {}
-        for name in graphlib.TopologicalSorter(self._needs).static_order():
-            below = max((levels[needed] for needed in self._needs[name]), default=0)
+        for name in graphlib.TopologicalSorter(self.needs).static_order():
+            below = max((levels[needed] for needed in self.needs[name]), default=0)
             levels[name] = below + (name in self._running)
         return levels
 
@@ -124,6 +131,7 @@ class Components:
         values = [self[needed] for needed in component.depends_on]
         running = _Running(component, values)
         self._running[name] = running
+        self.states[name] = "starting"
         began = time.monotonic()
         try:
             async with asyncio.timeout(component.start_timeout):
@@ -131,23 +139,29 @@ class Components:
                     {running.task, running.opened}, return_when=asyncio.FIRST_COMPLETED
                 )
         except TimeoutError:
+            self.states[name] = "failed"
             raise StartError(
                 f"component {name!r} did not open within its {component.start_timeout:g} s"
             ) from None
         if not running.opened.done():
+            self.states[name] = "failed"
             task = self._running.pop(name).task
             error = asyncio.CancelledError() if task.cancelled() else task.exception()
             log.error("component failed to open", component=name, exc_info=error)
             raise StartError(f"component {name!r} failed to open: {type(error).__name__}: {error}")
         running.task.add_done_callback(partial(self._ended, running))
-        log.info("component open", component=name, elapsed=round(time.monotonic() - began, 3))
+        self.states[name] = "running"
+        self.start_seconds[name] = elapsed = round(time.monotonic() - began, 3)
+        log.info("component open", component=name, elapsed=elapsed)
 
     def _ended(self, running: _Running, _task: "asyncio.Task[None]") -> None:
         if not running.leave.is_set():
+            self.states[running.component.name] = "failed"
             self.on_death(f"component {running.component.name} ended unexpectedly")
 
     async def _stop(self, name: str, deadline: float, hurried: Event) -> None:
         running = self._running.pop(name)
+        self.states[name] = "stopping"
         began = time.monotonic()
         left = max(0.0, deadline - began)
         budget = min(running.component.stop_timeout, max(0.0, left - clean_up(left)))
@@ -170,6 +184,7 @@ class Components:
         elif not running.task.cancelled() and (error := running.task.exception()):
             self.failed.append(name)
             log.error("component failed to close", component=name, exc_info=error)
+        self.states[name] = "failed" if name in self.failed else "stopped"
         self.seconds[name] = round(time.monotonic() - began, 3)
 
 

@@ -5,6 +5,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 #% if cookiecutter.leader_election == "yes"
 from functools import partial
 #% endif
@@ -22,6 +23,25 @@ from app.lifecycle.phase import Lifecycle, Phase
 log = structlog.get_logger(__name__)
 
 
+@dataclass(slots=True)
+class Rounds:
+    """A periodic task and how it went; to be read from any thread.
+
+    ``seconds`` and ``jitter`` are its interval, ``last_run`` and ``next_run`` are Unix times.
+    """
+
+    name: str
+    work: Callable[[], Awaitable[object]]
+    seconds: float
+    jitter: float
+    #: Rounds that ended by themselves, also those that failed.
+    runs: int = 0
+    #: When the last round began; None before the first.
+    last_run: float | None = None
+    #: When the next one begins; None while one runs, and if there is no next one.
+    next_run: float | None = None
+
+
 class Tasks:
     """The background tasks of this service.
 
@@ -31,7 +51,8 @@ class Tasks:
     def __init__(self, lifecycle: Lifecycle) -> None:
         self._lifecycle = lifecycle
         self._running: set[asyncio.Task[Any]] = set()
-        self._rounds: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
+        #: The periodic tasks by name.
+        self.rounds: dict[str, Rounds] = {}
         self._started = False
 #% if cookiecutter.leader_election == "yes"
         #: Whether this pod may run singletons.
@@ -82,15 +103,15 @@ class Tasks:
         """
         if seconds <= 0 or jitter < 0:
             raise ValueError(f"task {name!r}: seconds must be above 0, and jitter at least 0")
-        if name in self._rounds:
+        if name in self.rounds:
             raise ValueError(f"there is already a periodic task named {name!r}")
 #% if cookiecutter.leader_election == "yes"
         if singleton:
             work = partial(self._run_alone, name, work)
 #% endif
-        self._rounds[name] = lambda: self._repeat(seconds, work, name, jitter)
+        self.rounds[name] = rounds = Rounds(name, work, seconds, jitter)
         if self._started:
-            self._track(self._rounds[name](), name)
+            self._track(self._repeat(rounds), name)
 
     def start(self) -> None:
         """Start the periodic tasks; the event loop runs now."""
@@ -98,8 +119,8 @@ class Tasks:
 #% if cookiecutter.leader_election == "yes"
         self.leadership.start(self._lifecycle)
 #% endif
-        for name, rounds in self._rounds.items():
-            self._track(rounds(), name)
+        for name, rounds in self.rounds.items():
+            self._track(self._repeat(rounds), name)
 
     def names(self) -> list[str]:
         """Names of the running tasks; from any thread."""
@@ -140,13 +161,13 @@ class Tasks:
             self.failures[name] += 1
             log.exception("task failed", task=name)
 
-    async def _repeat(
-        self, seconds: float, work: Callable[[], Awaitable[object]], name: str, jitter: float
-    ) -> None:
-        due = time.monotonic() + seconds
-        while not await self._drains_before(due + random.uniform(0, jitter)):
-            await self._guard(name, work())
-            due = max(due + seconds, time.monotonic())
+    async def _repeat(self, rounds: Rounds) -> None:
+        due = time.monotonic() + rounds.seconds
+        while not await self._drains_before(due + random.uniform(0, rounds.jitter), rounds):
+            rounds.last_run = time.time()
+            await self._guard(rounds.name, rounds.work())
+            rounds.runs += 1
+            due = max(due + rounds.seconds, time.monotonic())
 
 #% if cookiecutter.leader_election == "yes"
     async def _run_alone(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
@@ -155,12 +176,16 @@ class Tasks:
             self.cut.append(name)
 
 #% endif
-    async def _drains_before(self, due: float) -> bool:
+    async def _drains_before(self, due: float, rounds: Rounds) -> bool:
+        left = max(0.0, due - time.monotonic())
+        rounds.next_run = None if self._lifecycle.draining else time.time() + left
         try:
-            async with asyncio.timeout(max(0.0, due - time.monotonic())):
+            async with asyncio.timeout(left):
                 await self._lifecycle.wait(Phase.DRAINING)
         except TimeoutError:
             return self._lifecycle.draining
+        finally:
+            rounds.next_run = None
         return True
 
 
