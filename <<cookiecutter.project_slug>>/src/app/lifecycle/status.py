@@ -32,6 +32,7 @@ from app.lifecycle.management.probes import Probes
 from app.lifecycle.phase import Lifecycle
 from app.lifecycle.report import Journal
 from app.lifecycle.tasks import Tasks
+from app.observability.logging import request_id_of
 
 #: How many requests and streams are listed: the oldest.
 MOST = 50
@@ -99,7 +100,8 @@ def collect(service: Parts, server: HttpServer, rotation: Rotation | None) -> Js
         "why": ready.reason,
         "history": list(_history(lifecycle)),
         "stop": [step.text.strip() for step in list(service.journal.steps)],
-        "seconds_left": _finite(lifecycle.remaining()),
+        "cut_in_seconds": _finite(lifecycle.until_cut()),
+        "killed_in_seconds": _finite(lifecycle.remaining()),
         "in_flight": traffic.in_flight,
         "streams": len(streams),
         "requests": _oldest(one for one in list(traffic.exchanges) if one not in streams),
@@ -161,17 +163,18 @@ def _oldest(exchanges: Iterable[Exchange]) -> list[Json]:
 def _exchange(one: Exchange) -> Json:
     """What the access log will say of it, and nothing more.
 
-    Computing an id here could give it two: it is computed in the main thread, on first use.
+    An id that is not known yet is not made here: the main thread could make another.
     """
     route = route_of(one.scope)
-    started = "responding" if one.status else "waiting for the handler"
+    given = [header for header in one.scope["headers"] if header[0] == b"x-request-id"]
+    state = "ending" if one.ended else "responding" if one.status else "no response yet"
     return {
         "method": one.method,
         "route": route,
         **({} if route else {"path": one.path[:LONGEST_PATH]}),
         "seconds": round(time.monotonic() - one.began, 3),
-        "request_id": vars(one).get("request_id", ""),
-        "state": "background work" if one.complete else "ending" if one.ended else started,
+        "request_id": vars(one).get("request_id") or (request_id_of(given) if given else ""),
+        "state": "background work" if one.complete else state,
     }
 
 

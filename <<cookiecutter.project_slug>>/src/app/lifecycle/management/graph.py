@@ -9,12 +9,12 @@ from graphlib import TopologicalSorter
 from itertools import pairwise
 from typing import NamedTuple
 
-from app.lifecycle.management.markup import Html, tag
+from app.lifecycle.management.markup import Html, duration, tag
 
 #: Pixels: a box, the space below and beside it, and the height of a place for a line.
-WIDTH, HEIGHT, BELOW, BESIDE, PASSAGE = 152, 46, 14, 58, 8
+WIDTH, HEIGHT, BELOW, BESIDE, PASSAGE = 164, 46, 14, 54, 8
 #: The most characters of a name in a box.
-LONGEST = 19
+LONGEST = 18
 #: Columns for components that are connected with no other.
 COLUMNS = 4
 #: How often the places are sorted.
@@ -166,9 +166,8 @@ def _box(name: str, component: Mapping[str, object], x: float, y: float) -> Html
 def _seconds(component: Mapping[str, object]) -> str:
     """How long it took to start, or to stop."""
     stopped, started = component.get("stop_seconds"), component.get("start_seconds")
-    if stopped is not None:
-        return f" after {stopped} s"
-    return "" if started is None else f", took {started} s"
+    took = started if stopped is None else stopped
+    return f", {duration(took)}" if isinstance(took, float) else ""
 
 
 def _sentence(name: str, component: Mapping[str, object]) -> str:

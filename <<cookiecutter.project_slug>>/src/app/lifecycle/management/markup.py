@@ -39,3 +39,20 @@ def _markup(child: object) -> str:
 def _text(value: object) -> str:
     """Visible, also what would hide or turn the text around it; encodable as UTF-8."""
     return escape(printable(str(value)))
+
+
+def duration(seconds: float) -> str:
+    """A duration as people say it; negative ones are 0."""
+    seconds = max(0.0, seconds)
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms" if seconds else "0 s"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if minutes < 60:
+        return f"{minutes:.0f} min {seconds % 60:.0f} s"
+    return (
+        f"{hours:.0f} h {minutes % 60:.0f} min"
+        if hours < 48
+        else f"{days:.0f} d {hours % 24:.0f} h"
+    )

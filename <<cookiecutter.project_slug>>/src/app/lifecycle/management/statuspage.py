@@ -1,6 +1,7 @@
 """The status as a page: no script, nothing from elsewhere. Imported when somebody opens it."""
 
 import hashlib
+import json
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app.lifecycle.management.graph import draw
-from app.lifecycle.management.markup import Html, join, tag
+from app.lifecycle.management.markup import Html, duration, tag
 from app.lifecycle.phase import Phase
 
 STYLE = Path(__file__).with_name("statusz.css").read_text("utf-8")
@@ -61,53 +62,39 @@ def _void(name: str, /, **attributes: object) -> Html:
 
 
 def _header(status: Json, service: str, pod: str, phase: str, refresh: int) -> Html:
-    left = status["seconds_left"]
-    ends = "" if left is None else f" {_age(left)} are left of the grace period."
-    again = (
-        ("reload by hand", "?format=html")
-        if refresh
-        else ("reload every 5 s", "?format=html&refresh=5")
-    )
-    links = (again, ("as JSON", "?format=json"))
-    up = _age(status["process"]["uptime_seconds"])
+    why = [] if status["why"] == phase else [f"{status['why']}."]
+    if status["killed_in_seconds"] is not None:
+        why.append(f"The grace period ends in {duration(status['killed_in_seconds'])}")
+        cut = f", requests are cut off in {duration(status['cut_in_seconds'])}."
+        why[-1] += cut if phase == "draining" else "."
+    again = tag("a", "reload every 5 s", href="?format=html&refresh=5")
+    if refresh:
+        again = tag("a", f"reloads every {refresh} s: stop", href="?format=html")
+    links = tag("span", " · ", again, " · ", tag("a", "JSON", href="?format=json"), class_="links")
+    up = duration(status["process"]["uptime_seconds"])
     return tag(
         "header",
         tag("p", service, " ", status["versions"][service], class_="service"),
         tag("h1", pod, " ", tag("span", phase, class_=f"phase phase-{phase}")),
-        tag("p", "" if status["why"] == phase else f"{status['why']}.{ends}", class_="why"),
-        _phases(status["history"]),
-        tag("p", f"At {_time(status['now'])} UTC, up for {up}. ", _links(links), class_="made"),
+        tag("p", " ".join(why), class_="why"),
+        tag("ol", [_step(one, status["history"]) for one in Phase], class_="phases"),
+        tag("p", f"{_time(status['now'])} UTC, up for {up}", links, class_="made"),
     )
 
 
-def _links(links: Iterable[tuple[str, str]]) -> Html:
-    first, *others = [tag("a", text, href=address) for text, address in links]
-    return join(first, [(" · ", other) for other in others])
-
-
-def _phases(history: Sequence[Json]) -> Html:
-    """The phases in order, those to come too."""
-    entered = {one["phase"]: one for one in history}
-    steps = []
-    for phase in Phase:
-        if one := entered.get(phase.label):
-            current = "step" if one is history[-1] else None
-            text = [
-                tag("span", f"{_time(one['at'])}, {_age(one['seconds'])}"),
-                tag("span", one["reason"]),
-            ]
-            steps.append(
-                tag(
-                    "li",
-                    tag("strong", phase.label),
-                    text,
-                    class_=f"phase-{phase.label}",
-                    aria_current=current,
-                )
-            )
-        else:
-            steps.append(tag("li", tag("strong", phase.label), class_="ahead"))
-    return tag("ol", steps, class_="phases", aria_label="Phases")
+def _step(phase: Phase, history: Sequence[Json]) -> Html:
+    """A phase of the past, the present or the future."""
+    found = next((one for one in history if one["phase"] == phase.label), None)
+    if found is None:
+        return tag("li", tag("strong", phase.label), class_="ahead")
+    texts = (found["reason"], _time(found["at"]), duration(found["seconds"]))
+    return tag(
+        "li",
+        tag("strong", phase.label),
+        [tag("span", text) for text in texts],
+        class_=f"phase-{phase.label}",
+        aria_current="step" if found is history[-1] else None,
+    )
 
 
 def _sections(status: Json) -> Iterable[Html | None]:
@@ -124,9 +111,10 @@ def _sections(status: Json) -> Iterable[Html | None]:
         "Open streams", status["open_streams"], status["streams"], "No stream is open."
     )
     yield _components(status["components"])
-    yield tag("div", _checks(status["checks"]), _limits(status["limits"]), class_="pair")
+    yield _checks(status["checks"])
     yield _tasks(status)
-    yield tag("div", [_facts(title, facts) for title, facts in _details(status)], class_="pair")
+    yield _limits(status["limits"])
+    yield tag("div", [_facts(title, facts) for title, facts in _details(status)], class_="details")
     yield _settings(status["settings"])
 
 
@@ -159,7 +147,7 @@ def _figures(status: Json) -> Html:
         "in flight": status["in_flight"],
         "streams": status["streams"],
         "connections": status["connections"]["open"],
-        "event loop": f"blocked for {_age(stalled)}" if stalled > 0.5 else "responsive",
+        "event loop": f"blocked for {duration(stalled)}" if stalled > 0.5 else "responsive",
         "memory": _value("memory_bytes", status["process"]["memory_bytes"]),
         "overdue threads": status["overdue_threads"],
     }
@@ -194,7 +182,7 @@ def _table(
 def _exchanges(title: str, exchanges: Sequence[Json], count: int, empty: str) -> Html:
     rows = [
         (
-            _age(one["seconds"]),
+            duration(one["seconds"]),
             one["method"],
             _route(one),
             one["state"],
@@ -219,11 +207,11 @@ def _route(one: Json) -> Html:
 def _components(components: Mapping[str, Json]) -> Html:
     if not components:
         return _section("Components", tag("p", "There are none.", class_="empty"))
-    rule = tag("p", "What starts first is on the left, and stops last.", class_="muted")
+    rule = "Those on the left start first and stop last; the time is that of the start or the stop."
     graph = tag(
         "div", draw(components), class_="scroll", tabindex=0, role="region", aria_label="Components"
     )
-    return _section("Components", rule, graph)
+    return _section("Components", tag("p", rule, class_="muted"), graph)
 
 
 def _checks(checks: Mapping[str, Json]) -> Html:
@@ -234,7 +222,7 @@ def _checks(checks: Mapping[str, Json]) -> Html:
         verdict = tag("span", text, class_=kind)
         error = f": {check['error']}" if check["error"] else ""
         gating = "unready if it fails" if check["gating"] else "shown only"
-        rows.append((name, [verdict, error], _age(check["seconds"]), gating))
+        rows.append((name, [verdict, error], duration(check["seconds"]), gating))
     return _table("Checks", ("check", "result", "took", "effect"), rows, "There are none.")
 
 
@@ -257,15 +245,15 @@ def _tasks(status: Json) -> Html:
         due = (
             "none"
             if one["next_run"] is None
-            else f"in {_age(_between(status['now'], one['next_run']))}"
+            else f"in {duration(_between(status['now'], one['next_run']))}"
         )
         last = (
             "none"
             if one["last_run"] is None
-            else f"{_age(_between(one['last_run'], status['now']))} ago"
+            else f"{duration(_between(one['last_run'], status['now']))} ago"
         )
         failed = tag("span", one["failures"], class_="bad" if one["failures"] else "muted")
-        rows.append((name, _age(one["every_seconds"]), last, due, one["runs"], failed))
+        rows.append((name, duration(one["every_seconds"]), last, due, one["runs"], failed))
     running: Counter[str] = Counter(status["tasks"])
     others = [name for name in (*running, *failures) if name not in status["periodic_tasks"]]
     for name in list(dict.fromkeys(others))[:MOST_TASKS]:
@@ -289,13 +277,18 @@ def _facts(title: str, facts: Json) -> Html:
 def _settings(settings: Mapping[str, Json]) -> Html:
     rows = [
         (
-            tag("code", name),
-            tag("code", "unset" if one["value"] is None else str(one["value"])),
+            tag("code", [(part, Html("<wbr>")) for part in name.replace("__", "__ ").split(" ")]),
+            tag("code", _written(one["value"]), class_="value"),
             tag("strong", "set") if one["set"] else tag("span", "default", class_="muted"),
         )
         for name, one in settings.items()
     ]
     return _table("Settings", ("variable", "value", "from"), rows, "Unknown.")
+
+
+def _written(value: object) -> str:
+    """The value of a setting as its variable would be written."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _words(name: str) -> str:
@@ -314,7 +307,7 @@ def _value(name: str, value: object) -> object:
     if isinstance(value, int | float):
         if name.endswith("_bytes"):
             return f"{value / 1024**2:,.1f} MiB"
-        return _age(value) if name.endswith("_seconds") or name == "seconds_left" else f"{value:,}"
+        return duration(value) if name.endswith(("_seconds", "seconds_left")) else f"{value:,}"
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {one}" for key, one in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else value
@@ -326,18 +319,3 @@ def _time(stamp: str) -> str:
 
 def _between(stamp: str, later: str) -> float:
     return (datetime.fromisoformat(later) - datetime.fromisoformat(stamp)).total_seconds()
-
-
-def _age(seconds: float) -> str:
-    """A duration as people say it; negative ones are 0."""
-    seconds = max(0.0, seconds)
-    if seconds < 60:
-        return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.1f} s"
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
-    if minutes < 60:
-        return f"{minutes:.0f} min {seconds % 60:.0f} s"
-    return (
-        f"{hours:.0f} h {minutes % 60:.0f} min"
-        if hours < 48
-        else f"{days:.0f} d {hours % 24:.0f} h"
-    )
