@@ -7,10 +7,9 @@ runs, so whatever that changes is copied before it is iterated.
 import heapq
 import math
 import os
-import re
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
@@ -18,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import BaseModel, SecretBytes, SecretStr
+from pydantic import BaseModel
 
 from app.lifecycle.checks import Checks
 from app.lifecycle.components import Components
@@ -29,6 +28,7 @@ from app.lifecycle.http.server import HttpServer
 from app.lifecycle.http.traffic import Traffic
 from app.lifecycle.kubernetes.identity import Cluster, Identity
 from app.lifecycle.management.probes import Probes
+from app.lifecycle.masking import described
 from app.lifecycle.phase import Lifecycle
 from app.lifecycle.report import Journal
 from app.lifecycle.tasks import Tasks
@@ -40,12 +40,6 @@ MOST = 50
 LONGEST_PATH = 100
 #: The packages whose versions are shown.
 PACKAGES = ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "pydantic", "structlog")
-MASK = "***"
-
-#: Names of settings whose values are not shown.
-_secret = re.compile(r"pass|pwd|secret|token|key|credential|private|dsn", re.IGNORECASE).search
-#: What is not shown of other values: the user of a URL, and a secret among parameters.
-_in_text = re.compile(r"(://)\S*@|((?:pass|pwd|secret|token|key)\w*\s*[=:]\s*)[^\s&;,]+", re.I)
 
 Json = dict[str, object]
 
@@ -128,7 +122,7 @@ def collect(service: Parts, server: HttpServer, rotation: Rotation | None) -> Js
 #% endif
         "process": _process(lifecycle),
         "versions": versions(),
-        "settings": dict(_settings(options.settings)) if options.settings else {},
+        "settings": dict(described(options.settings)) if options.settings else {},
     }
 
 
@@ -183,6 +177,7 @@ def _rounds(tasks: Tasks, name: str) -> Json:
     last, due = one.last_run, one.next_run
     return {
         "every_seconds": one.seconds,
+        "running": one.running,
         "runs": one.runs,
         "failures": tasks.failures.get(name, 0),
         "last_run": None if last is None else _stamp(last),
@@ -288,35 +283,3 @@ def versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
-
-
-def _settings(settings: BaseModel, prefix: str | None = None) -> Iterator[tuple[str, Json]]:
-    """Each setting by the name of its variable, and whether it was set."""
-    if prefix is None:
-        prefix = str(settings.model_config.get("env_prefix", ""))
-    for name in type(settings).model_fields:
-        variable, value = f"{prefix}{name}".upper(), getattr(settings, name)
-        if isinstance(value, BaseModel):
-            yield from _settings(value, f"{variable}__")
-        else:
-            given = name in settings.model_fields_set
-            yield variable, {"value": masked(variable, value), "set": given}
-
-
-def masked(name: str, value: object) -> object:
-    """``value`` as JSON can hold it, without what is secret about it."""
-    if value is None or value == "" or isinstance(value, bool):
-        return value
-    if isinstance(value, SecretStr | SecretBytes) or _secret(name):
-        return MASK
-    if isinstance(value, Mapping):
-        return {str(key): masked(str(key), one) for key, one in value.items()}
-    if isinstance(value, BaseModel):
-        return masked(name, dict(value))
-    if isinstance(value, Collection) and not isinstance(value, str | bytes):
-        return [masked(name, one) for one in value]
-    if isinstance(value, int | float) and math.isfinite(value):
-        return value
-    return _in_text.sub(
-        lambda found: f"{found[1] or found[2]}{MASK}{'@' if found[1] else ''}", str(value)
-    )

@@ -79,7 +79,7 @@ class OwnSettings(Settings):
     stripe_key: SecretStr = SecretStr("hunter2")
     api_token: str = "hunter2"
     broker: Broker = Broker()
-    replicas: tuple[str, ...] = ("https://:hunter2@a.example", "https://b.example?token=hunter2&x=1")
+    replicas: tuple[str, ...] = ("https://:hunter2@a.test", "https://b.test?token=hunter2&x=1")
     headers: dict[str, str] = Field({"x-api-key": "hunter2", "x-tenant": HOSTILE})
     greeting: str = HOSTILE
 

@@ -42,17 +42,13 @@ def _text(value: object) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A duration as people say it; negative ones are 0."""
-    seconds = max(0.0, seconds)
+    """A duration as people say it; 0 if it is negative."""
     if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms" if seconds else "0 s"
+        return f"{seconds * 1000:.0f} ms" if seconds > 0 else "0 s"
     if seconds < 59.95:
         return f"{seconds:.1f} s"
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes:.0f} min {seconds % 60:.0f} s"
-    return (
-        f"{hours:.0f} h {minutes % 60:.0f} min"
-        if hours < 48
-        else f"{days:.0f} d {hours % 24:.0f} h"
-    )
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"

@@ -1,16 +1,26 @@
 """The status as a page: no script, nothing from elsewhere. Imported when somebody opens it."""
 
 import hashlib
-import json
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from app.lifecycle.management.graph import draw
 from app.lifecycle.management.markup import Html, duration, tag
+from app.lifecycle.management.sections import (
+    between,
+    empty,
+    facts,
+    measure,
+    moment,
+    section,
+    setting,
+    table,
+    wide,
+    words,
+)
 from app.lifecycle.phase import Phase
 
 STYLE = Path(__file__).with_name("statusz.css").read_text("utf-8")
@@ -21,13 +31,16 @@ POLICY = (
     "form-action 'none'; frame-ancestors 'none'"
 ).encode()
 
-#: Most names of running tasks.
+#: Seconds for which the event loop may not turn without being called blocked.
+BLOCKED = 0.5
+#: Most tasks in the table that are not periodic.
 MOST_TASKS = 20
-#: The colour of the icon in the tab.
-COLOURS = {"ready": "%232f77ad", "draining": "%23ac6c00", "stopping": "%237750a4"}
+#: Colours of the icon in the tab, so that a pod's phase shows among many tabs.
+COLOURS = {"ready": "2f77ad", "draining": "e0900c", "stopping": "7750a4"}
+OTHER_COLOUR = "7d8894"
 ICON = (
     "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'>"
-    "<circle cx='8' cy='8' r='7' fill='{}'/></svg>"
+    "<circle cx='8' cy='8' r='7' fill='%23{}'/></svg>"
 )
 
 Json = Mapping[str, Any]
@@ -45,14 +58,18 @@ def render(status: Json, *, refresh: int = 0) -> str:
         _void("meta", name="color-scheme", content="light dark"),
         _void("meta", http_equiv="refresh", content=refresh) if refresh else None,
         tag("title", f"{phase} · {pod} · {service}"),
-        _void("link", rel="icon", href=ICON.format(COLOURS.get(phase, "%238f7400"))),
+        _void("link", rel="icon", href=ICON.format(COLOURS.get(phase, OTHER_COLOUR))),
         Html(f"<style>{STYLE}</style>"),
     )
-    body = tag(
-        "body",
-        _header(status, service, pod, phase, refresh),
-        tag("main", [part for part in _sections(status) if part]),
+    header = tag(
+        "header",
+        tag("p", service, " ", status["versions"][service], class_="muted"),
+        tag("h1", pod, " ", tag("span", phase, class_=f"phase phase-{phase}")),
+        tag("p", " ".join(_why(status, phase)), class_="why"),
+        tag("ol", [_step(one, status["history"]) for one in Phase], class_="phases"),
+        _links(status, refresh),
     )
+    body = tag("body", header, tag("main", list(_sections(status))))
     return f'<!doctype html>\n<html lang="en">\n{head}\n{body}\n</html>\n'
 
 
@@ -61,33 +78,21 @@ def _void(name: str, /, **attributes: object) -> Html:
     return Html(tag(name, **attributes).removesuffix(f"</{name}>"))
 
 
-def _header(status: Json, service: str, pod: str, phase: str, refresh: int) -> Html:
-    why = [] if status["why"] == phase else [f"{status['why']}."]
+def _why(status: Json, phase: str) -> Iterator[str]:
+    if status["why"] != phase:
+        yield f"{status['why']}."
+    if phase == "draining":
+        yield f"Requests are cut off in {duration(status['cut_in_seconds'])}."
     if status["killed_in_seconds"] is not None:
-        why.append(f"The grace period ends in {duration(status['killed_in_seconds'])}")
-        cut = f", requests are cut off in {duration(status['cut_in_seconds'])}."
-        why[-1] += cut if phase == "draining" else "."
-    again = tag("a", "reload every 5 s", href="?format=html&refresh=5")
-    if refresh:
-        again = tag("a", f"reloads every {refresh} s: stop", href="?format=html")
-    links = tag("span", " · ", again, " · ", tag("a", "JSON", href="?format=json"), class_="links")
-    up = duration(status["process"]["uptime_seconds"])
-    return tag(
-        "header",
-        tag("p", service, " ", status["versions"][service], class_="service"),
-        tag("h1", pod, " ", tag("span", phase, class_=f"phase phase-{phase}")),
-        tag("p", " ".join(why), class_="why"),
-        tag("ol", [_step(one, status["history"]) for one in Phase], class_="phases"),
-        tag("p", f"{_time(status['now'])} UTC, up for {up}", links, class_="made"),
-    )
+        yield f"The grace period ends in {duration(status['killed_in_seconds'])}."
 
 
 def _step(phase: Phase, history: Sequence[Json]) -> Html:
-    """A phase of the past, the present or the future."""
+    """A phase, with what is known of it if it was entered."""
     found = next((one for one in history if one["phase"] == phase.label), None)
     if found is None:
         return tag("li", tag("strong", phase.label), class_="ahead")
-    texts = (found["reason"], _time(found["at"]), duration(found["seconds"]))
+    texts = (found["reason"], moment(found["at"]), duration(found["seconds"]))
     return tag(
         "li",
         tag("strong", phase.label),
@@ -97,47 +102,29 @@ def _step(phase: Phase, history: Sequence[Json]) -> Html:
     )
 
 
-def _sections(status: Json) -> Iterable[Html | None]:
+def _links(status: Json, refresh: int) -> Html:
+    again = tag("a", "reload every 5 s", href="?format=html&refresh=5")
+    if refresh:
+        again = tag("a", f"reloads every {refresh} s: stop that", href="?format=html")
+    links = tag("span", " · ", again, " · ", tag("a", "JSON", href="?format=json"), class_="links")
+    up = duration(status["process"]["uptime_seconds"])
+    return tag("p", f"{moment(status['now'])} UTC, up for {up}", links, class_="muted")
+
+
+def _sections(status: Json) -> Iterator[Html]:
     yield _figures(status)
     if status["stop"]:
-        yield _section(
-            "The stop so far",
-            tag("ol", [tag("li", step) for step in status["stop"]], class_="steps"),
-        )
-    yield _exchanges(
-        "Requests in flight", status["requests"], status["in_flight"], "No request is in flight."
-    )
-    yield _exchanges(
-        "Open streams", status["open_streams"], status["streams"], "No stream is open."
-    )
+        yield section("The stop so far", tag("ol", [tag("li", one) for one in status["stop"]]))
+    yield _exchanges("Requests in flight", status["requests"], status["in_flight"])
+    yield _exchanges("Open streams", status["open_streams"], status["streams"])
+    if status["busy_threads"]:
+        yield _threads(status["busy_threads"])
     yield _components(status["components"])
     yield _checks(status["checks"])
     yield _tasks(status)
     yield _limits(status["limits"])
-    yield tag("div", [_facts(title, facts) for title, facts in _details(status)], class_="details")
+    yield tag("div", [facts(title, known) for title, known in _facts(status)], class_="details")
     yield _settings(status["settings"])
-
-
-def _details(status: Json) -> Iterable[tuple[str, Json]]:
-    yield "Pod", status["identity"]
-    yield "Endpoint", status["endpoint"]
-#% if cookiecutter.leader_election == "yes"
-    yield "Leader", status["leadership"]
-#% endif
-    connections = dict(status["connections"])
-    closed = {
-        f"closed, {reason}": count for reason, count in connections.pop("closed").items() if count
-    }
-    yield (
-        "Connections",
-        {**connections, **closed, "keep_alive_seconds": status["keep_alive_seconds"]},
-    )
-    if status["requests_cancelled"]:
-        yield "Requests cancelled", status["requests_cancelled"]
-    if "shedding" in status:
-        yield "Load shedding", status["shedding"]
-    yield "Process", status["process"]
-    yield "Versions", status["versions"]
 
 
 def _figures(status: Json) -> Html:
@@ -147,175 +134,112 @@ def _figures(status: Json) -> Html:
         "in flight": status["in_flight"],
         "streams": status["streams"],
         "connections": status["connections"]["open"],
-        "event loop": f"blocked for {duration(stalled)}" if stalled > 0.5 else "responsive",
-        "memory": _value("memory_bytes", status["process"]["memory_bytes"]),
+        "event loop": f"blocked for {duration(stalled)}" if stalled > BLOCKED else "responsive",
+        "memory": measure("memory_bytes", status["process"]["memory_bytes"]),
         "overdue threads": status["overdue_threads"],
     }
-    return tag(
-        "dl",
-        [tag("div", tag("dt", name), tag("dd", value)) for name, value in figures.items()],
-        class_="figures",
-    )
+    shown = [tag("div", tag("dt", name), tag("dd", value)) for name, value in figures.items()]
+    return tag("dl", shown, class_="figures")
 
 
-def _section(title: str, *content: object) -> Html:
-    return tag("section", tag("h2", title), *content)
-
-
-def _table(
-    title: str, head: Sequence[str], rows: Iterable[Sequence[object]], empty: str = ""
-) -> Html:
-    """A section with a table; the first cell of a row is its name."""
-    found = [
-        tag("tr", tag("th", first, scope="row"), [tag("td", cell) for cell in others])
-        for first, *others in rows
-    ]
-    if not found:
-        return _section(title, tag("p", empty, class_="empty"))
-    names = tag("thead", tag("tr", [tag("th", name, scope="col") for name in head]))
-    table = tag("table", names, tag("tbody", found))
-    return _section(
-        title, tag("div", table, class_="scroll", tabindex=0, role="region", aria_label=title)
-    )
-
-
-def _exchanges(title: str, exchanges: Sequence[Json], count: int, empty: str) -> Html:
-    rows = [
-        (
-            duration(one["seconds"]),
-            one["method"],
-            _route(one),
-            one["state"],
-            tag("code", one["request_id"]),
-        )
-        for one in exchanges
-    ]
+def _exchanges(title: str, exchanges: Sequence[Json], count: int) -> Html:
+    rows = []
+    for one in exchanges:
+        place = tag("code", one["route"] or one["path"])
+        more = None if one["route"] else tag("span", " not routed", class_="muted")
+        identity, age = tag("code", one["request_id"]), duration(one["seconds"])
+        rows.append((age, one["method"], [place, more], one["state"], identity))
     if count > len(rows):
         title = f"{title}: the oldest {len(rows)} of {count}"
-    return _table(title, ("age", "method", "route", "state", "request id"), rows, empty)
+    return table(title, ("age", "method", "route", "state", "request id"), rows, "None.")
 
 
-def _route(one: Json) -> Html:
-    route = one["route"]
-    return (
-        tag("code", route)
-        if route
-        else tag("span", tag("code", one["path"]), " (no route)", class_="muted")
-    )
+def _threads(stacks: Mapping[str, Sequence[str]]) -> Html:
+    """What the threads are doing that go on after their request was cancelled."""
+    shown = [
+        [tag("h3", name), tag("ol", [tag("li", tag("code", line)) for line in lines])]
+        for name, lines in stacks.items()
+    ]
+    return section("Threads of requests", shown)
 
 
 def _components(components: Mapping[str, Json]) -> Html:
     if not components:
-        return _section("Components", tag("p", "There are none.", class_="empty"))
+        return section("Components", empty("None."))
     rule = "Those on the left start first and stop last; the time is that of the start or the stop."
-    graph = tag(
-        "div", draw(components), class_="scroll", tabindex=0, role="region", aria_label="Components"
-    )
-    return _section("Components", tag("p", rule, class_="muted"), graph)
+    return section("Components", empty(rule), wide("Components", draw(components)))
 
 
 def _checks(checks: Mapping[str, Json]) -> Html:
-    marks = {True: ("passes", "good"), False: ("fails", "bad"), None: ("has not run", "muted")}
+    results = {True: ("passes", "good"), False: ("fails", "bad"), None: ("has not run", "muted")}
     rows = []
     for name, check in checks.items():
-        text, kind = marks[check["well"]]
-        verdict = tag("span", text, class_=kind)
+        text, kind = results[check["well"]]
         error = f": {check['error']}" if check["error"] else ""
-        gating = "unready if it fails" if check["gating"] else "shown only"
-        rows.append((name, [verdict, error], duration(check["seconds"]), gating))
-    return _table("Checks", ("check", "result", "took", "effect"), rows, "There are none.")
+        effect = "unready if it fails" if check["gating"] else "none"
+        result = [tag("span", text, class_=kind), error]
+        rows.append((name, result, duration(check["seconds"]), effect))
+    return table("Checks", ("check", "result", "took", "effect on readiness"), rows, "None.")
+
+
+def _tasks(status: Json) -> Html:
+    failures, now = status["task_failures"], status["now"]
+
+    def failed(name: str) -> Html:
+        return tag("span", failures.get(name, 0), class_="bad" if failures.get(name) else "muted")
+
+    rows: list[Sequence[object]] = []
+    for name, one in status["periodic_tasks"].items():
+        last, due = one["last_run"], one["next_run"]
+        began = f"{between(last, now)} ago" if last else "none"
+        begins = "running" if one["running"] else f"in {between(now, due)}" if due else "none"
+        every = duration(one["every_seconds"])
+        rows.append((name, every, began, begins, one["runs"], failed(name)))
+    running: Counter[str] = Counter(status["tasks"])
+    others = [name for name in {**running, **failures} if name not in status["periodic_tasks"]]
+    rows += [
+        (name, "once", "", f"{running[name]} running", "", failed(name))
+        for name in others[:MOST_TASKS]
+    ]
+    head = ("task", "every", "last run", "next run", "runs", "failed")
+    return table("Tasks", head, rows, "None.")
 
 
 def _limits(limits: Mapping[str, Json]) -> Html:
     rows = []
     for name, one in limits.items():
         now, limit = one["now"], one["limit"]
-        meter = None
-        if now is not None and limit:
-            meter = tag("meter", value=now, max=limit, high=limit * 0.8, aria_label=name)
-        shown = "none" if limit is None else _value(name, limit)
-        rows.append((_words(name), _value(name, now), shown, meter))
-    return _table("Limits", ("of", "now", "limit", "share"), rows)
+        share = None
+        if limit and now is not None:
+            share = tag("meter", value=now, max=limit, high=limit * 0.8, aria_label=words(name))
+        shown = "none" if limit is None else measure(name, limit)
+        rows.append((words(name), measure(name, now), shown, share))
+    return table("Limits", ("of", "now", "limit", "share"), rows, "None.")
 
 
-def _tasks(status: Json) -> Html:
-    failures: Json = status["task_failures"]
-    rows = []
-    for name, one in status["periodic_tasks"].items():
-        due = (
-            "none"
-            if one["next_run"] is None
-            else f"in {duration(_between(status['now'], one['next_run']))}"
-        )
-        last = (
-            "none"
-            if one["last_run"] is None
-            else f"{duration(_between(one['last_run'], status['now']))} ago"
-        )
-        failed = tag("span", one["failures"], class_="bad" if one["failures"] else "muted")
-        rows.append((name, duration(one["every_seconds"]), last, due, one["runs"], failed))
-    running: Counter[str] = Counter(status["tasks"])
-    others = [name for name in (*running, *failures) if name not in status["periodic_tasks"]]
-    for name in list(dict.fromkeys(others))[:MOST_TASKS]:
-        failed = tag("span", failures.get(name, 0), class_="bad" if name in failures else "muted")
-        rows.append((name, "once", f"{running[name]} running", "", "", failed))
-    head = ("task", "every", "last run", "next run", "runs", "failed")
-    return _table("Tasks", head, rows, "There are none.")
-
-
-def _facts(title: str, facts: Json) -> Html:
-    rows = [
-        tag("div", tag("dt", _words(name)), tag("dd", _value(name, value)))
-        for name, value in facts.items()
-        if value not in ("", None, [], {})
-    ]
-    return _section(
-        title, tag("dl", rows, class_="facts") if rows else tag("p", "Unknown.", class_="empty")
-    )
+def _facts(status: Json) -> Iterator[tuple[str, Json]]:
+    yield "Pod", status["identity"]
+    yield "Endpoint", status["endpoint"]
+#% if cookiecutter.leader_election == "yes"
+    yield "Leader", status["leadership"]
+#% endif
+    connections = {**status["connections"], "keep_alive_seconds": status["keep_alive_seconds"]}
+    closed = connections.pop("closed")
+    reasons = {f"closed: {reason}": count for reason, count in closed.items() if count}
+    yield "Connections", {**connections, **reasons}
+    if status["requests_cancelled"]:
+        yield "Requests cancelled", status["requests_cancelled"]
+    if "shedding" in status:
+        yield "Load shedding", status["shedding"]
+    yield "Process", status["process"]
+    yield "Versions", status["versions"]
 
 
 def _settings(settings: Mapping[str, Json]) -> Html:
-    rows = [
-        (
-            tag("code", [(part, Html("<wbr>")) for part in name.replace("__", "__ ").split(" ")]),
-            tag("code", _written(one["value"]), class_="value"),
-            tag("strong", "set") if one["set"] else tag("span", "default", class_="muted"),
-        )
-        for name, one in settings.items()
-    ]
-    return _table("Settings", ("variable", "value", "from"), rows, "Unknown.")
-
-
-def _written(value: object) -> str:
-    """The value of a setting as its variable would be written."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _words(name: str) -> str:
-    """A key of the JSON as people say it; the unit is in the value."""
-    for unit in ("_seconds", "_bytes"):
-        name = name.removesuffix(unit)
-    return name.replace("_", " ")
-
-
-def _value(name: str, value: object) -> object:
-    """A value with its unit."""
-    if value is None:
-        return "unknown"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int | float):
-        if name.endswith("_bytes"):
-            return f"{value / 1024**2:,.1f} MiB"
-        return duration(value) if name.endswith(("_seconds", "seconds_left")) else f"{value:,}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {one}" for key, one in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else value
-
-
-def _time(stamp: str) -> str:
-    return f"{datetime.fromisoformat(stamp):%Y-%m-%d %H:%M:%S}"
-
-
-def _between(stamp: str, later: str) -> float:
-    return (datetime.fromisoformat(later) - datetime.fromisoformat(stamp)).total_seconds()
+    rows = []
+    for name, one in settings.items():
+        # May break between the names of a group and of its setting.
+        parts = [(part, Html("<wbr>")) for part in name.replace("__", "__ ").split(" ")]
+        origin = tag("strong", "set") if one["set"] else tag("span", "default", class_="muted")
+        rows.append((tag("code", parts), tag("code", setting(one["value"])), origin))
+    return table("Settings", ("variable", "value", "from"), rows, "Unknown.")
