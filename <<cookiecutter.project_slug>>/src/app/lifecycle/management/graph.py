@@ -12,9 +12,9 @@ from typing import NamedTuple
 from app.lifecycle.management.markup import Html, duration, tag
 
 #: Pixels: a box, the space below and beside it, and the height of a place for a line.
-WIDTH, HEIGHT, BELOW, BESIDE, PASSAGE = 164, 46, 14, 54, 8
+WIDTH, HEIGHT, BELOW, BESIDE, PASSAGE = 170, 46, 14, 54, 8
 #: The most characters of a name in a box.
-LONGEST = 18
+LONGEST = 17
 #: Columns for components that are connected with no other.
 COLUMNS = 4
 #: How often the places are sorted.

@@ -49,7 +49,7 @@ Json = Mapping[str, Any]
 def render(status: Json, *, refresh: int = 0) -> str:
     """The page; with ``refresh``, it loads itself again after so many seconds."""
     service = next(iter(status["versions"]))
-    pod = status["identity"]["pod"] or f"process {status['process']['pid']}"
+    pod = status["identity"].get("pod") or f"process {status['process']['pid']}"
     phase = status["phase"] if status["ready"] or status["phase"] != "ready" else "unready"
     head = tag(
         "head",
