@@ -26,7 +26,9 @@ def render(settings: Settings) -> str:
 
 def _pod(identity: Identity, _: Cluster) -> Facts:
     yield "pod", identity.pod or "unknown: POD_NAME is not set"
-    known = {**identity.fields(), "uid": identity.uid, "addresses": " ".join(identity.addresses)}
+    addresses = " ".join(identity.addresses)
+    more = {"uid": identity.uid, "addresses": addresses, "image": identity.image}
+    known = {**identity.fields(), **more}
     yield from ((name, value) for name, value in known.items() if value and name != "pod")
 
 

@@ -52,6 +52,7 @@ def options(settings: Settings) -> Options:
         ),
         shedding=shedding(settings.requests),
         version=version("<< cookiecutter.project_slug >>"),
+        settings=settings,
     )
 
 

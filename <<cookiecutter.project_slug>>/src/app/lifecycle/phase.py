@@ -71,6 +71,8 @@ class Lifecycle:
         self.entered: dict[Phase, float] = {Phase.STARTING: clock()}
         self.phase = Phase.STARTING
         self.reason = "process started"
+        #: Why each phase was entered.
+        self.reasons = {Phase.STARTING: self.reason}
         self.deadline = math.inf
         #: When requests in flight are cut off, on the clock.
         self.cut_at = math.inf
@@ -113,7 +115,7 @@ class Lifecycle:
             if phase <= self.phase:
                 return False
             previous, now = self.phase, self._clock()
-            self.entered[phase] = now
+            self.entered[phase], self.reasons[phase] = now, reason
             if phase >= Phase.DRAINING and math.isinf(self.deadline):
                 self._end_in(self.grace)
                 self.cut_at = now + self.limit

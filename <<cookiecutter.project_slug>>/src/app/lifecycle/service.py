@@ -1,7 +1,6 @@
 """The life of the service: start, serve, drain, stop."""
 
 import asyncio
-import json
 import os
 import sys
 from collections.abc import Iterable
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 import uvloop
+from pydantic import BaseModel
 
-from app.lifecycle.asgi import App
+from app.lifecycle.asgi import App, Scope
 from app.lifecycle.checks import Checks
 from app.lifecycle.children import release_after_fork
 from app.lifecycle.components import Component, Components
@@ -27,7 +27,7 @@ from app.lifecycle.management.control import Control
 from app.lifecycle.management.prestop import control_socket
 from app.lifecycle.management.probes import Probes, asgi
 from app.lifecycle.management.scrape import metrics_route
-from app.lifecycle.management.server import Management, page
+from app.lifecycle.management.server import Management, Response
 from app.lifecycle.metrics import measures
 from app.lifecycle.phase import Lifecycle, Phase
 from app.lifecycle.ports import EarlyPort, StartError, bind, share_descriptors
@@ -69,6 +69,8 @@ class Options:
     shedding: "SheddingRule | None" = None
     #: The version of the service.
     version: str = ""
+    #: What ``/statusz`` shows of them.
+    settings: BaseModel | None = None
 
 
 class Service:
@@ -84,8 +86,9 @@ class Service:
         *,
         components: Iterable[Component] = (),
     ) -> None:
-        self._options = options
+        self.options = options
         self.version = options.version
+        self._stop: Stop | None = None
         #: Fields of every log line.
         self.identity = options.identity.fields()
         times = options.times
@@ -116,17 +119,17 @@ class Service:
 
     def _shed_before(self, app: App) -> "Shedding | None":
         """The load shedding in front of ``app``, if it is on."""
-        if self._options.shedding is None:
+        if self.options.shedding is None:
             return None
         from app.lifecycle.http.shedding import Shedding  # only where a limit is set
 
-        return Shedding(app, self._options.shedding)
+        return Shedding(app, self.options.shedding)
 
     def _main_port_probes(self) -> dict[str, App]:
         """The probes on the main port."""
-        if not self._options.probes_on_main_port:
+        if not self.options.probes_on_main_port:
             return {}
-        pod = self._options.identity.pod.encode()
+        pod = self.options.identity.pod.encode()
         who = ((POD_HEADER, pod),) if pod else ()
         return {
             "/livez": asgi(self._probe_routes["/livez"]),
@@ -145,7 +148,7 @@ class Service:
             management.start()
         except StartError as error:
             return _refuse(error)
-        times = self._options.times
+        times = self.options.times
         if times.longest() + MARGIN > times.grace:
             log.warning(
                 "the timeouts exceed the grace period; the watchdog would end the stop",
@@ -169,31 +172,8 @@ class Service:
         """Fields of every log line."""
         return {**self.identity, "phase": self.phase()}
 
-    def status(self) -> dict[str, object]:
-        """The content of ``/statusz``."""
-        ready = self.probes.readyz()
-        return {
-            **self.identity,
-            "phase": self.phase(),
-            "reason": self.lifecycle.reason,
-            "ready": ready.ok,
-            "why": ready.reason,
-            "in_flight": self.traffic.in_flight,
-            "streams": len(self.traffic.open_streams),
-            **({} if self.shedding is None else {"shedding": self.shedding.status()}),
-            "tasks": self.tasks.names(),
-            "task_failures": dict(self.tasks.failures),
-            "requests_cancelled": dict(self.traffic.cancelled),
-            "overdue_threads": self.traffic.overdue_threads.count,
-            "busy_threads": self.traffic.overdue_threads.status(),
-            "checks": self.checks.results(),
-#% if cookiecutter.leader_election == "yes"
-            "leadership": self.tasks.leadership.status(),
-#% endif
-        }
-
     def _open_ports(self, early: EarlyPort | None) -> tuple[HttpServer, Management]:
-        options = self._options
+        options = self.options
         try:
             path = control_socket(options.control_socket, options.port, create=True)
         except (ValueError, OSError) as error:
@@ -221,22 +201,27 @@ class Service:
             server.edge.load = self.shedding.load
         routes = {
             **self._probe_routes,
-            "/statusz": page(lambda: json.dumps(self._status(server)), b"application/json"),
+            "/statusz": lambda scope: self._status(server, scope),
             "/metrics": metrics_route(lambda: measures(self, server.connections)),
         }
         control = Control(path, self.lifecycle, self.journal, clients=limits.control)
         return server, Management(routes, management, control, limit=limits.management)
 
-    def _status(self, server: HttpServer) -> dict[str, object]:
-        return {**self.status(), "keep_alive_seconds": server.connections.keep_alive.seconds}
+    async def _status(self, server: HttpServer, scope: Scope) -> Response:
+        """``/statusz``; nothing of it is imported before somebody asks."""
+        from app.lifecycle.management.statusz import respond
+        from app.lifecycle.status import collect
+
+        rotation = self._stop.rotation if self._stop is not None else None
+        return respond(scope, collect(self, server, rotation))
 
     async def _live(
         self, signals: Signals, server: HttpServer, management: Management, watchdog: Watchdog
     ) -> int:
         signals.share_with_loop()
         self.probes.heartbeat.start()
-        stop = Stop(
-            times=self._options.times,
+        self._stop = stop = Stop(
+            times=self.options.times,
             lifecycle=self.lifecycle,
             journal=self.journal,
             traffic=self.traffic,
@@ -244,8 +229,8 @@ class Service:
             checks=self.checks,
             tasks=self.tasks,
             components=self.components,
-            identity=self._options.identity,
-            cluster=self._options.cluster,
+            identity=self.options.identity,
+            cluster=self.options.cluster,
         )
         watchdog.start(stop.report_overrun)
         starting = asyncio.create_task(self._start(server), name="start")
@@ -275,7 +260,7 @@ class Service:
     async def _start(self, server: HttpServer) -> None:
         await self.components.start()
         await server.start()
-        deadlines = self.traffic.keep_deadlines(self._options.limits.websocket_idle)
+        deadlines = self.traffic.keep_deadlines(self.options.limits.websocket_idle)
         self._deadlines = asyncio.create_task(deadlines, name="deadlines")
         self.checks.start()
         self.tasks.start()

@@ -71,6 +71,8 @@ class Stop:
     components: Components
     identity: Identity
     cluster: Cluster
+    #: What is known of the endpoint; None before the drain, and if it is not watched.
+    rotation: Rotation | None = None
     _connections_before: int = 0
     _decided_by: str = ""
     _budget: Budget | None = None
@@ -182,6 +184,7 @@ class Stop:
 
         def take(rotation: Rotation, sentence: str) -> None:
             gauge.set_rotation(rotation)
+            self.rotation = rotation
             if sentence:
                 self.journal.note(sentence)
 
@@ -190,7 +193,7 @@ class Stop:
                 self._loop.call_soon_threadsafe(take, rotation, sentence)
 
         watch = RotationWatch(self.identity, self.cluster, tell, fallback=self.times.fallback)
-        gauge.set_rotation(watch.rotation)
+        take(watch.rotation, "")
         watch.start()
         return watch
 

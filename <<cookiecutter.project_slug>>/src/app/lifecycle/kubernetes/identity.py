@@ -19,10 +19,12 @@ class Identity:
     zone: str = ""
     uid: str = ""
     addresses: tuple[str, ...] = ()
+    #: The image as the chart names it.
+    image: str = ""
 
     @classmethod
     def from_environment(cls) -> "Identity":
-        """Read POD_NAME, POD_NAMESPACE, NODE_NAME, POD_ZONE, POD_UID and POD_IPS."""
+        """Read POD_NAME, POD_NAMESPACE, NODE_NAME, POD_ZONE, POD_UID, POD_IPS and POD_IMAGE."""
         read = os.environ.get
         return cls(
             pod=read("POD_NAME", ""),
@@ -31,6 +33,7 @@ class Identity:
             zone=read("POD_ZONE", ""),
             uid=read("POD_UID", ""),
             addresses=tuple(filter(None, read("POD_IPS", "").split(","))),
+            image=read("POD_IMAGE", ""),
         )
 
     def fields(self) -> dict[str, str]:

@@ -41,6 +41,7 @@ class Response(NamedTuple):
     status: int
     text: str
     media_type: bytes = b"text/plain"
+    more: tuple[tuple[bytes, bytes], ...] = ()
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         return [
@@ -48,6 +49,7 @@ class Response(NamedTuple):
             (b"content-length", str(len(self.text.encode())).encode()),
             (b"cache-control", b"no-store"),
             (b"connection", b"close"),
+            *self.more,
         ]
 
 

@@ -1,0 +1,285 @@
+"""The content of ``/statusz``: what this pod is, does and waits for.
+
+Imported when somebody asks for it. The management thread collects it while the main thread
+runs, so whatever that changes is copied before it is iterated.
+"""
+
+import heapq
+import math
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import BaseModel
+
+from app.lifecycle.checks import Checks
+from app.lifecycle.components import Components
+from app.lifecycle.drain import Rotation
+from app.lifecycle.http.exchange import Exchange
+from app.lifecycle.http.route import UNMATCHED, route_of
+from app.lifecycle.http.server import HttpServer
+from app.lifecycle.http.traffic import Traffic
+from app.lifecycle.kubernetes.identity import Cluster, Identity
+from app.lifecycle.management.probes import Probes
+from app.lifecycle.masking import described
+from app.lifecycle.phase import Lifecycle
+from app.lifecycle.report import Journal
+from app.lifecycle.tasks import Tasks
+from app.observability.logging import request_id_of
+
+#: How many requests and streams are listed: the oldest.
+MOST = 50
+#: Longest path that is shown, in characters, where there is no route.
+LONGEST_PATH = 100
+#: The packages whose versions are shown.
+PACKAGES = ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "pydantic", "structlog")
+
+Json = dict[str, object]
+
+
+class _Options(Protocol):
+    @property
+    def identity(self) -> Identity: ...
+    @property
+    def cluster(self) -> Cluster: ...
+    @property
+    def settings(self) -> BaseModel | None: ...
+
+
+class _Shedding(Protocol):
+    @property
+    def limit(self) -> int: ...
+    def status(self) -> dict[str, object]: ...
+
+
+class Parts(Protocol):
+    """The service."""
+
+    lifecycle: Lifecycle
+    probes: Probes
+    traffic: Traffic
+    checks: Checks
+    tasks: Tasks
+    components: Components
+    journal: Journal
+
+    @property
+    def options(self) -> _Options: ...
+    @property
+    def shedding(self) -> _Shedding | None: ...
+
+
+def collect(service: Parts, server: HttpServer, rotation: Rotation | None) -> Json:
+    """Everything; ``rotation`` is what is known of the endpoint, None before a stop."""
+    lifecycle, traffic, tasks, options = (
+        service.lifecycle,
+        service.traffic,
+        service.tasks,
+        service.options,
+    )
+    ready, streams, shedding = service.probes.readyz(), set(traffic.open_streams), service.shedding
+    return {
+        **options.identity.fields(),
+        "now": _stamp(time.time()),
+        "phase": lifecycle.phase.label,
+        "reason": lifecycle.reason,
+        "ready": ready.ok,
+        "why": ready.reason,
+        "history": list(_history(lifecycle)),
+        "stop": [step.text.strip() for step in list(service.journal.steps)],
+        "cut_in_seconds": _finite(lifecycle.until_cut()),
+        "killed_in_seconds": _finite(lifecycle.remaining()),
+        "in_flight": traffic.in_flight,
+        "streams": len(streams),
+        "requests": _oldest(one for one in list(traffic.exchanges) if one not in streams),
+        "open_streams": _oldest(streams),
+        "event_loop_stalled_seconds": round(service.probes.heartbeat.stalled(), 3),
+        **({} if shedding is None else {"shedding": shedding.status()}),
+        "tasks": tasks.names(),
+        "task_failures": dict(tasks.failures),
+        "periodic_tasks": {name: _rounds(tasks, name) for name in list(tasks.rounds)},
+        "requests_cancelled": dict(traffic.cancelled),
+        "overdue_threads": traffic.overdue_threads.count,
+        "busy_threads": traffic.overdue_threads.status(),
+        "checks": service.checks.results(),
+        "components": {
+            name: _component(service.components, name) for name in service.components.needs
+        },
+        "connections": _connections(server),
+        "keep_alive_seconds": server.connections.keep_alive.seconds,
+        "limits": _limits(server, traffic, shedding),
+        "identity": _identity(options.identity),
+        "endpoint": _endpoint(options.cluster, rotation),
+#% if cookiecutter.leader_election == "yes"
+        "leadership": tasks.leadership.status(),
+#% endif
+        "process": _process(lifecycle),
+        "versions": versions(),
+        "settings": dict(described(options.settings)) if options.settings else {},
+    }
+
+
+def _stamp(seconds: float) -> str:
+    """A Unix time as ISO 8601."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def _finite(seconds: float) -> float | None:
+    return round(seconds, 3) if math.isfinite(seconds) else None
+
+
+def _history(lifecycle: Lifecycle) -> Iterator[Json]:
+    """The phases so far, each with its time and reason."""
+    now, clock = time.time(), time.monotonic()
+    entered = [*dict(lifecycle.entered).items()]
+    ends = [*(at for _, at in entered[1:]), clock]
+    for (phase, at), end in zip(entered, ends, strict=True):
+        yield {
+            "phase": phase.label,
+            "at": _stamp(now - clock + at),
+            "seconds": round(end - at, 3),
+            "reason": lifecycle.reasons.get(phase, ""),
+        }
+
+
+def _oldest(exchanges: Iterable[Exchange]) -> list[Json]:
+    found = heapq.nsmallest(MOST, exchanges, key=lambda one: one.began)
+    return [_exchange(one) for one in found]
+
+
+def _exchange(one: Exchange) -> Json:
+    """What the access log will say of it, and nothing more.
+
+    An id that is not known yet is not made here: the main thread could make another.
+    """
+    route = route_of(one.scope)
+    given = [header for header in one.scope["headers"] if header[0] == b"x-request-id"]
+    state = "ending" if one.ended else "responding" if one.status else "no response yet"
+    return {
+        "method": one.method,
+        **({"path": one.path[:LONGEST_PATH]} if route == UNMATCHED else {}),
+        "route": None if route == UNMATCHED else route,
+        "seconds": round(time.monotonic() - one.began, 3),
+        "request_id": vars(one).get("request_id") or (request_id_of(given) if given else ""),
+        "state": "background work" if one.complete else state,
+    }
+
+
+def _rounds(tasks: Tasks, name: str) -> Json:
+    one = tasks.rounds[name]
+    last, due = one.last_run, one.next_run
+    return {
+        "every_seconds": one.seconds,
+        "running": one.running,
+        "runs": one.runs,
+        "failures": tasks.failures.get(name, 0),
+        "last_run": None if last is None else _stamp(last),
+        "next_run": None if due is None else _stamp(due),
+    }
+
+
+def _component(components: Components, name: str) -> Json:
+    return {
+        "state": components.states[name],
+        "needs": sorted(components.needs[name]),
+        "start_seconds": components.start_seconds.get(name),
+        "stop_seconds": components.seconds.get(name),
+    }
+
+
+def _connections(server: HttpServer) -> Json:
+    connections = server.connections
+    return {
+        "open": len(connections.connections),
+        "websockets": connections.websockets,
+        "accepted": connections.accepted,
+        "refused": connections.refused,
+        "websockets_refused": connections.websockets_refused,
+        "closed": dict(connections.closed),
+    }
+
+
+def _limits(server: HttpServer, traffic: Traffic, shedding: _Shedding | None) -> Json:
+    """What there is of each, and how much there may be; None: no limit."""
+    connections, most = server.connections, None if shedding is None else shedding.limit
+    found: dict[str, tuple[float | None, float | None]] = {
+        "requests_in_flight": (traffic.in_flight, most),
+        "connections": (len(connections.connections), connections.limit),
+        "websockets": (connections.websockets, connections.limits.websockets),
+        "memory_bytes": (_memory("VmRSS"), _memory_limit()),
+        "open_files": (_open_files(), os.sysconf("SC_OPEN_MAX")),
+    }
+    return {name: {"now": now, "limit": limit} for name, (now, limit) in found.items()}
+
+
+def _memory(field: str) -> int | None:
+    """A field of Linux's ``/proc/self/status`` in bytes."""
+    with suppress(OSError, ValueError):
+        text = Path("/proc/self/status").read_text("ascii")
+        return int(text.partition(f"{field}:")[2].split()[0]) * 1024
+    return None
+
+
+def _memory_limit() -> int | None:
+    """The container's limit, where its control group is that of Linux's version 2."""
+    with suppress(OSError, ValueError):
+        return int(Path("/sys/fs/cgroup/memory.max").read_text("ascii"))
+    return None
+
+
+def _open_files() -> int | None:
+    with suppress(OSError):
+        return sum(1 for _ in Path("/proc/self/fd").iterdir())
+    return None
+
+
+def _identity(identity: Identity) -> Json:
+    known = {**identity.fields(), "uid": identity.uid, "image": identity.image}
+    return {**known, "addresses": list(identity.addresses)}
+
+
+def _endpoint(cluster: Cluster, rotation: Rotation | None) -> Json:
+    """Whether routers still send connections here, as far as the drain knows."""
+    found: Json = {"services": [service.name for service in cluster.services]}
+    if not cluster.services:
+        return {**found, "state": "not watched: APP_KUBERNETES__SERVICES is empty"}
+    if rotation is None:
+        return {**found, "state": "watched during a stop"}
+    if rotation.gone is None:
+        return {**found, "state": "cannot be watched: the drain uses its fallback"}
+    now = time.monotonic()
+    if not math.isfinite(rotation.gone):
+        found["state"] = "in rotation"
+    else:
+        found["state"] = f"withdrawn {now - rotation.gone:.1f} s ago"
+    if math.isfinite(rotation.own_answer):
+        found["reached_itself"] = f"{now - rotation.own_answer:.1f} s ago"
+    return {**found, **({"unsure": rotation.unsure} if rotation.unsure else {})}
+
+
+def _process(lifecycle: Lifecycle) -> Json:
+    now = time.monotonic()
+    return {
+        "pid": os.getpid(),
+        "uptime_seconds": round(now - min(dict(lifecycle.entered).values()), 1),
+        "cpu_seconds": round(time.process_time(), 2),
+        "memory_bytes": _memory("VmRSS"),
+        "peak_memory_bytes": _memory("VmHWM"),
+    }
+
+
+@cache
+def versions() -> dict[str, str]:
+    """The versions of the service, of Python and of the main packages."""
+    found = {"<< cookiecutter.project_slug >>": "", "python": sys.version.split()[0]}
+    for name in ("<< cookiecutter.project_slug >>", *PACKAGES):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
