@@ -56,15 +56,6 @@ class Response(NamedTuple):
 Route = Callable[[Scope], Awaitable[Response]]
 
 
-def page(content: Callable[[], str], media_type: bytes) -> Route:
-    """A route that answers with the current ``content``."""
-
-    async def route(_scope: Scope) -> Response:
-        return Response(200, content(), media_type)
-
-    return route
-
-
 class Management:
     """Runs the management port and the control socket in a daemon thread.
 
