@@ -33,12 +33,15 @@ def parsed(text: str) -> Samples:
             described.append(name)
             marker, word, typed, kind = next(lines).split(" ")
             assert (marker, word, typed) == ("#", "TYPE", name)
-            assert kind in ("gauge", "counter")
+            assert kind in ("gauge", "counter", "histogram")
             continue
         sample = SAMPLE.fullmatch(line)
         assert sample, line
         name, labels, value = sample.groups()
-        assert name == described[-1]
+        if kind == "histogram":
+            assert name in [described[-1] + part for part in ("_bucket", "_sum", "_count")]
+        else:
+            assert name == described[-1]
         assert (kind == "counter") == name.endswith("_total")
         assert name + labels not in samples
         samples[name + labels] = float(value)

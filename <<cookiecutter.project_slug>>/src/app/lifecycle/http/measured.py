@@ -98,12 +98,13 @@ class HttpMetrics:
             method = OTHER
         labels = {"http_request_method": method, "http_route": route}
         known = self._requests.series(labels), self._responses.series(labels)
-        error = ERRORS.get(by, by) or refused or (str(status) if status >= 500 else "")
+        code = str(status) if 100 <= status < 600 else OTHER
+        error = ERRORS.get(by, by) or refused or (code if status >= 500 else "")
         labels = {
             "http_request_method": method,
             "url_scheme": scheme,
             "http_route": route,
-            "http_response_status_code": str(status) if 100 <= status < 600 else OTHER,
+            "http_response_status_code": code,
             **({"error_type": error} if error else {}),
         }
         found = self._durations.series(labels), *known

@@ -9,6 +9,11 @@ from app.lifecycle.asgi import Scope
 UNMATCHED = "unmatched"
 #: What a mount adds to its own path.
 _REST = "/{path}"
+#: How many prefixes of mounts are kept; one with parameters has any number of root paths.
+_MOST_PREFIXES = 1000
+
+#: Templates of mounts by router and root path.
+_prefixes: dict[tuple[int, str], str] = {}
 
 
 def route_of(scope: Scope) -> str:
@@ -28,23 +33,34 @@ def route_of(scope: Scope) -> str:
         template = route.path_format
     else:
         return _found(scope)
-    root = scope.get("app_root_path")
-    return template if root is None else _mounts(scope, root)[0] + template
+    return _prefix(scope) + template if "app_root_path" in scope else template
 
 
 def _found(scope: Scope) -> str:
     """The template of a mount, or of a route of Starlette's that FastAPI does not name."""
-    root = scope.get("app_root_path", scope.get("root_path", ""))
-    prefix, routes = _mounts(scope, root)
+    prefix, routes = _mounts(scope)
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
     for route in _flat(routes):
-        if getattr(route, "endpoint", None) is scope["endpoint"]:
+        if getattr(route, "endpoint", None) is scope["endpoint"] and route.path_regex.match(path):
             return prefix + str(route.path_format)
     return prefix + _REST if prefix else UNMATCHED
 
 
-def _mounts(scope: Scope, root: str) -> tuple[str, Any]:
-    """The templates of the mounts that a request went through, and the routes of the last."""
-    rest = scope.get("root_path", "").removeprefix(root) + "/"
+def _prefix(scope: Scope) -> str:
+    """The templates of the mounts that a request went through."""
+    key = id(scope.get("router")), scope["root_path"]
+    prefix = _prefixes.get(key)
+    if prefix is None:
+        prefix = _mounts(scope)[0]
+        if len(_prefixes) < _MOST_PREFIXES:
+            _prefixes[key] = prefix
+    return prefix
+
+
+def _mounts(scope: Scope) -> tuple[str, Any]:
+    """The templates of the mounts, and the routes of the last."""
+    root = scope.get("root_path", "")
+    rest = root.removeprefix(scope.get("app_root_path", root)) + "/"
     template, routes = "", getattr(scope.get("router"), "routes", ())
     while rest != "/":
         for route in _flat(routes):
@@ -59,7 +75,7 @@ def _mounts(scope: Scope, root: str) -> tuple[str, Any]:
 
 
 def _flat(routes: Any) -> Iterator[Any]:
-    """Each of ``routes``, and those of FastAPI's included routers instead of these."""
+    """Each of ``routes``; those of a host or of FastAPI's included routers instead of these."""
     for route in routes:
         if contexts := getattr(route, "effective_route_contexts", None):
             for context in contexts():
