@@ -102,9 +102,9 @@ class Template:
         (self.folder / BODY.name / path).unlink()
 
     def add_inside_tests(self, **answers: str) -> None:
-        """Lay ``tests/inside`` over the body's tests: ``core``, and a folder for each answer that is yes."""
+        """Lay ``tests/inside`` over the body's tests: ``core``, and a folder for each answer that is not no."""
         chosen = DEFAULTS | answers
-        for room in ["core", *(name for name, value in chosen.items() if value == "yes")]:
+        for room in ["core", *(name for name, value in chosen.items() if value not in ("no", "none"))]:
             for source in sorted((INSIDE / room).rglob("*")):
                 target = self.folder / BODY.name / "tests" / source.relative_to(INSIDE / room)
                 if source.is_file() and "__pycache__" not in source.parts:
