@@ -10,19 +10,11 @@ from typing import Any
 import pytest
 
 from tests.chart.alerts import CASES
-from tests.chart.helm import CHART, PROJECT, Helm, HelmError, found
+from tests.chart.helm import Helm, HelmError
+from tests.chart.queries import ON, rules
 
-ON = {"monitoring": {"enabled": True}, "networkPolicy": {"enabled": False}}
 PROMTOOL = shutil.which("promtool")
 needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed")
-
-
-def rules(**more: Any) -> Any:
-    return found()[0].render({**ON, "monitoring": {"enabled": True, **more}}).one("PrometheusRule")["spec"]
-
-
-def alerts() -> list[Any]:
-    return [rule for group in rules()["groups"] for rule in group["rules"] if "alert" in rule]
 
 
 def promtool(*arguments: str | Path) -> str:
@@ -44,7 +36,7 @@ def expectation(minute: float, firing: set[str]) -> Any:
 @pytest.fixture(scope="module")
 def rule_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("rules") / "rules.json"
-    path.write_text(json.dumps(rules()), "utf-8")
+    path.write_text(json.dumps({"groups": rules()}), "utf-8")
     return path
 
 
@@ -68,7 +60,23 @@ def test_who_fires_when(rule_file: Path, name: str) -> None:
     promtool("test", "rules", path)
 
 
-def test_every_alert_fires_in_some_case_and_recovers() -> None:
-    named = {rule["alert"] for rule in alerts()}
+def test_every_alert_fires_in_some_case() -> None:
+    named = {rule["alert"] for group in rules() for rule in group["rules"] if "alert" in rule}
     firing = {name for case in CASES.values() for names in case.fires.values() for name in names}
     assert firing == named
+
+
+def test_the_slo_of_the_values_is_in_the_rules(helm: Helm) -> None:
+    slo = {"availability": 0.995, "latencyShare": 0.95, "latencySeconds": 1}
+    rules = {"slo": slo, "leastBadRequests": 77, "runbookUrl": "https://example.com/runbook"}
+    spec = helm.render({**ON, "monitoring": {"enabled": True, "rules": rules}}).one("PrometheusRule")
+    text = str(spec)
+    for part in ("vector(0.005)", "vector(0.05)", 'le=~"1(.0)?"', ">= 77", "https://example.com/runbook#"):
+        assert part in text
+
+
+@pytest.mark.parametrize("seconds", [0.3, 11])
+def test_a_latency_that_no_bucket_has_is_refused(helm: Helm, seconds: float) -> None:
+    rules = {"slo": {"latencySeconds": seconds}}
+    with pytest.raises(HelmError, match=f"latencySeconds={seconds} is not a bound of the histogram"):
+        helm.render({**ON, "monitoring": {"enabled": True, "rules": rules}})
