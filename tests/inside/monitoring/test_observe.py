@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from dev.observe import LABELS, NAME
 from tests.chart.queries import dashboard, metrics, queries
@@ -62,7 +63,6 @@ def prometheus(serve: Start, tmp_path: Path) -> Iterator[tuple[Service, Api]]:
         [sys.executable, "-c", code],
         cwd=PROJECT,
         env=service.environment,
-        stderr=subprocess.PIPE,
     )
 
     def ask(path: str, **query: str) -> Any:
@@ -74,7 +74,7 @@ def prometheus(serve: Start, tmp_path: Path) -> Iterator[tuple[Service, Api]]:
         try:
             return bool(ask("query", query="up == 1")["result"])
         except OSError:
-            assert program.poll() is None, program.communicate()
+            assert program.poll() is None
             return False
 
     try:
@@ -101,7 +101,7 @@ def test_prometheus_alerts_on_a_blocked_loop_and_has_what_the_dashboard_asks(
     assert alert["state"] == "firing"
     assert alert["labels"]["pod"] == LABELS["pod"]
     assert LABELS["pod"] in alert["annotations"]["summary"]
-    assert [rule for group in ask("rules")["groups"] for rule in group["rules"] if rule["lastError"]] == []
+    assert [rule for group in ask("rules")["groups"] for rule in group["rules"] if rule.get("lastError")] == []
 
     def empty() -> set[str]:
         """Panels without a series, but for those about Kubernetes."""
@@ -142,8 +142,6 @@ def test_without_a_container_engine_it_names_the_alternative(tmp_path: Path) -> 
 
 
 def test_the_compose_file_runs_what_is_pinned() -> None:
-    import yaml
-
     compose = yaml.safe_load((PROJECT / "observe/compose.yaml").read_text("utf-8"))
     for service in compose["services"].values():
         assert service["image"].partition(":")[2] not in ("", "latest")

@@ -1,10 +1,11 @@
 """Every query of the rules and of the dashboard, as Prometheus would get it."""
 
+import functools
 import json
 import re
 from typing import Any
 
-from tests.chart.helm import found
+from tests.chart.helm import Objects, found
 
 ON = {"monitoring": {"enabled": True}, "networkPolicy": {"enabled": False}}
 #: What Grafana puts in.
@@ -16,23 +17,25 @@ VARIABLES = {
 }
 
 
+@functools.cache
+def rendered() -> Objects:
+    return found()[0].render(ON)
+
+
 def rules() -> Any:
     """The groups of rules."""
-    return found()[0].render(ON).one("PrometheusRule")["spec"]["groups"]
+    return rendered().one("PrometheusRule")["spec"]["groups"]
 
 
-def dashboard(values: Any = ON) -> Any:
-    (config,) = [
-        config
-        for config in found()[0].render(values).all("ConfigMap")
-        if config["metadata"]["labels"].get("grafana_dashboard") == "1"
-    ]
+def dashboard() -> Any:
+    config = rendered().one("ConfigMap")
+    assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
     (text,) = config["data"].values()
     return json.loads(text)
 
 
-def filled_in(query: str, variables: dict[str, str] | None = None) -> str:
-    for name, value in (VARIABLES | (variables or {})).items():
+def filled_in(query: str, variables: dict[str, str]) -> str:
+    for name, value in (VARIABLES | variables).items():
         query = query.replace(name, value)
     return query
 
@@ -40,15 +43,15 @@ def filled_in(query: str, variables: dict[str, str] | None = None) -> str:
 def queries(**variables: str) -> dict[str, str]:
     """By where they are."""
     named = {f"${name}": value for name, value in variables.items()}
-    found = {
+    every = {
         f"{rule.get('alert', rule.get('record'))}-{number}": rule["expr"]
         for group in rules()
         for number, rule in enumerate(group["rules"])
     }
     for panel in dashboard()["panels"]:
         for target in panel.get("targets", ()):
-            found[f"{panel['title']} {target['refId']}"] = filled_in(target["expr"], named)
-    return found
+            every[f"{panel['title']} {target['refId']}"] = filled_in(target["expr"], named)
+    return every
 
 
 def metrics(query: str) -> set[str]:
