@@ -1,6 +1,5 @@
 """The template as the tests see it: where it is, how to copy it, how to bake it."""
 
-import itertools
 import json
 import os
 import shutil
@@ -23,15 +22,19 @@ Answers = dict[str, str]
 
 CHOICES = {name: values for name, values in QUESTIONS.items() if isinstance(values, list) and not name.startswith("_")}
 DEFAULTS: Answers = {name: values[0] for name, values in CHOICES.items()}
+#: What an answer is that brings nothing.
+NOTHING = ("no", "none")
+LEANEST: Answers = {n: next((v for v in values if v in NOTHING), values[0]) for n, values in CHOICES.items()}
+FULLEST: Answers = {n: next(v for v in values if v not in NOTHING) for n, values in CHOICES.items()}
 
 
 def combinations() -> Iterator[Answers]:
-    """Every combination of the answers that bring files, and each Python version with the defaults."""
-    for values in itertools.product(*CHOICES.values()):
-        answers = dict(zip(CHOICES, values, strict=True))
-        python = {"python_version": answers["python_version"]}
-        if answers in (DEFAULTS | python, answers | {"python_version": DEFAULTS["python_version"]}):
-            yield answers
+    """The defaults, each answer changed alone, and the smallest and the largest project."""
+    yield DEFAULTS
+    for name, values in CHOICES.items():
+        yield from (DEFAULTS | {name: value} for value in values[1:])
+    yield LEANEST
+    yield FULLEST
 
 
 #: The combinations by a readable name.
@@ -102,9 +105,9 @@ class Template:
         (self.folder / BODY.name / path).unlink()
 
     def add_inside_tests(self, **answers: str) -> None:
-        """Lay ``tests/inside`` over the body's tests: ``core``, and a folder for each answer that is yes."""
+        """Lay ``tests/inside`` over the body's tests: ``core``, and a folder for each answer that brings something."""
         chosen = DEFAULTS | answers
-        for room in ["core", *(name for name, value in chosen.items() if value == "yes")]:
+        for room in ["core", *(name for name, value in chosen.items() if value not in NOTHING)]:
             for source in sorted((INSIDE / room).rglob("*")):
                 target = self.folder / BODY.name / "tests" / source.relative_to(INSIDE / room)
                 if source.is_file() and "__pycache__" not in source.parts:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.conftest import Bake
-from tests.template import COMBINATIONS, QUESTIONS, Answers, files_in
+from tests.template import COMBINATIONS, DEFAULTS, QUESTIONS, Answers, files_in
 
 #: How files name a package whose own name they do not say.
 SPOKEN = {
@@ -141,17 +141,24 @@ def test_every_dependency_is_used(bake: Bake, answers: Answers) -> None:
             assert re.search(rf"(?<![a-z-]){said}(?![a-z])", text), f"{group or 'the service'}: {name}"
 
 
-def test_all_have_the_same_commands_but_for_the_drill(bake: Bake) -> None:
+def test_all_have_the_same_commands_but_for_what_they_left_out(bake: Bake) -> None:
     def commands(answers: Answers) -> set[str]:
-        return set(re.findall(r"^([a-z]+):.*## ", read(bake(**answers), "Makefile"), re.MULTILINE))
+        return set(re.findall(r"^([a-z-]+):.*## ", read(bake(**answers), "Makefile"), re.MULTILINE))
 
-    with_drill, without = (
-        [commands(answers) for answers in COMBINATIONS.values() if answers["drill"] == drill] for drill in ("yes", "no")
-    )
-    assert all(names == with_drill[0] for names in with_drill)
-    assert all(names == with_drill[0] - {"drill"} for names in without)
+    every = commands(DEFAULTS)
+    for answers in COMBINATIONS.values():
+        missing = {"drill"} if answers["drill"] == "no" else set()
+        missing |= {"observe", "observe-local"} if answers["monitoring"] == "none" else set()
+        assert commands(answers) == every - missing
 
 
 def test_without_the_drill_no_file_speaks_of_it(bake: Bake) -> None:
     project = bake(drill="no")
     assert [path.as_posix() for path in files_in(project) if "drill" in read(project, path).lower()] == []
+
+
+def test_without_monitoring_no_file_speaks_of_it(bake: Bake) -> None:
+    project = bake(monitoring="none")
+    words = re.compile(r"PodMonitor|ServiceMonitor|PrometheusRule|Grafana|monitoring\b|runbook|promtool|observe\b")
+    found = [(path.as_posix(), words.search(read(project, path))) for path in files_in(project)]
+    assert [(path, match[0]) for path, match in found if match] == []

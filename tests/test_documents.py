@@ -59,9 +59,9 @@ def test_every_page_is_linked_from_the_readme(project: Path) -> None:
 
 
 def test_targets_of_make_exist(project: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):", read(project, "Makefile"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", read(project, "Makefile"), re.MULTILINE))
     for path, text in documents(project).items():
-        for line in re.findall(r"\bmake ([a-z][a-z ]*)", code(text)):
+        for line in re.findall(r"\bmake ([a-z][a-z -]*)", code(text)):
             assert set(line.split()) <= targets, f"{path}: make {line}"
 
 

@@ -73,8 +73,9 @@ class Objects(list[Manifest]):
     def environment(self) -> dict[str, str]:
         """Variables with a value, those of the ConfigMap too, as the kubelet puts them together."""
         together: dict[str, str] = {}
+        name = self.one("Deployment")["metadata"]["name"]
         for config in self.all("ConfigMap"):
-            together |= config["data"]
+            together |= config["data"] if config["metadata"]["name"] == name else {}
         return together | {e["name"]: e["value"] for e in self.container["env"] if "value" in e}
 
 

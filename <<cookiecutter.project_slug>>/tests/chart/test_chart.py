@@ -17,7 +17,7 @@ from tests.chart.helm import PROJECT, Helm, HelmError, found
 
 VERSIONS = [f"1.{minor}" for minor in range(30, 38)]
 #: Custom resources, which Kubernetes does not know by itself.
-CUSTOM = ("HTTPRoute", "PodMonitor", "ScaledObject")
+CUSTOM = ("HTTPRoute", "PodMonitor", "PrometheusRule", "ScaledObject", "ServiceMonitor")
 CASES: dict[str, Any] = {"defaults": {}} | {
     path.stem.removeprefix("values-"): yaml.safe_load(path.read_text("utf-8"))
     for path in CHART.glob("values-*.yaml")
