@@ -229,10 +229,10 @@ def _connections(connections: Connections) -> list[Metric]:
 def _stop(lifecycle: Lifecycle, traffic: Traffic) -> list[Metric]:
     """The stop: the seconds that it may take, and how it goes."""
     return [
-        _gauge("app_drain_limit_seconds", "When a drain is cut short.", lifecycle.limit),
+        _gauge("app_drain_limit_seconds", "Time until a drain is cut short.", lifecycle.limit),
         _gauge(
             "app_grace_seconds",
-            "Time that a whole stop may take, by the settings.",
+            "Time that a whole stop may take: the grace period of the settings.",
             lifecycle.grace,
         ),
         _gauge(

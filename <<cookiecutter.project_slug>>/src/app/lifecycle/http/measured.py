@@ -35,7 +35,7 @@ class HttpMetrics:
         self._limit = limit
         self._durations = Histogram(
             "http_server_request_duration_seconds",
-            "Time from the headers of a request to the end of its response; no streams.",
+            "Time from the headers of a request to the end of its response, without streams.",
             DURATIONS,
             limit=limit,
         )
@@ -53,7 +53,7 @@ class HttpMetrics:
         )
         self._streams = Histogram(
             "app_stream_duration_seconds",
-            "Time that streams of events or records and WebSockets were open; those that ended.",
+            "Time that streams of events or records and WebSockets were open, once they ended.",
             STREAMS,
             limit=limit,
         )
