@@ -42,8 +42,8 @@ def metrics() -> str:
         match called(call), texts:
             case "Metric", [str(name), str(kind), str(meaning)]:
                 rows.append((f"`{name}`", kind, meaning))
-            case ("Histogram" | "_gauge" | "_counter") as kind, [str(name), str(meaning), *_]:
-                rows.append((f"`{name}`", kind.strip("_").lower(), meaning))
+            case ("Histogram" | "gauge" | "counter") as kind, [str(name), str(meaning), *_]:
+                rows.append((f"`{name}`", kind.lower(), meaning))
     return table(("Metric", "Kind", "What it is"), sorted(rows, key=lambda row: row[0].strip("`")))
 
 

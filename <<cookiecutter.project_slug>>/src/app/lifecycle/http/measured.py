@@ -81,9 +81,10 @@ class HttpMetrics:
         durations, requests, responses = known
         durations.counts[bisect_left(DURATIONS, seconds)] += 1
         durations.total += seconds
-        received = exchange.received
-        requests.counts[bisect_left(SIZES, received) if received else 0] += 1
-        requests.total += received
+        if exchange.body is None:  # the application has not read any
+            requests.counts[0] += 1
+        else:
+            requests.observe(exchange.body.read)
         sent = 0 if method == "HEAD" else exchange.sent
         responses.counts[bisect_left(SIZES, sent)] += 1
         responses.total += sent
