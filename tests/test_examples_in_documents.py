@@ -114,6 +114,13 @@ def pool(service: Service) -> None:
     service.ended_well()
 
 
+def counted(service: Service) -> None:
+    service.text("/books", method="POST")
+    assert 'orders_total{kind="book"} 1.0' in service.text("/metrics", port=service.management_port)
+    service.stop()
+    service.ended_well()
+
+
 def too_late(service: Service) -> None:
     with pytest.raises(urllib.error.HTTPError) as answer:
         service.text("/report")
@@ -242,6 +249,7 @@ EXAMPLES = {
     'service.tasks.every(60, send_reminders, name="reminders", singleton=True)': Example(
         singleton, within=IN_CREATE_SERVICE
     ),
+    'ORDERS = Counter("orders", "Orders so far.", ["kind"])': Example(counted),
     '@router.get("/report")': Example(too_late, before=BUILD),
     "@contextlib.asynccontextmanager": Example(client, after='components.append(Component("stock", open_client))'),
     '@router.post("/orders")': Example(finishes),

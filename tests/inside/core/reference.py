@@ -9,14 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app.lifecycle.exits import Exit
+from app.lifecycle.http.measured import OTHER
 from app.lifecycle.http.request import CLIENT_GONE
+from app.lifecycle.http.route import UNMATCHED
 from app.lifecycle.report import Report
 from app.observability.access import LONGEST_AGENT
+from app.observability.histogram import MOST_SERIES
+from app.observability.histogram import OVERFLOW as OVERFLOW_LABELS
+from app.observability.metrics import braced
 from app.observability.pipe import AT_EXIT, LIMIT
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGE = PROJECT / "docs" / "reference.md"
 SOURCE = PROJECT / "src" / "app"
+OVERFLOW = braced(OVERFLOW_LABELS)
 Row = tuple[str, ...]
 LEVELS = ("debug", "info", "warning", "error", "exception")
 
@@ -31,14 +37,14 @@ def exit_codes() -> str:
 def metrics() -> str:
     """A row for each metric."""
     rows: list[Row] = []
-    for call in calls(SOURCE / "lifecycle" / "metrics.py"):
+    for call in [call for path in SOURCE.rglob("*.py") for call in calls(path)]:
         texts = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
         match called(call), texts:
             case "Metric", [str(name), str(kind), str(meaning)]:
                 rows.append((f"`{name}`", kind, meaning))
-            case "_gauge", [str(name), str(meaning), *_]:
-                rows.append((f"`{name}`", "gauge", meaning))
-    return table(("Metric", "Kind", "What it is"), rows)
+            case ("Histogram" | "gauge" | "counter") as kind, [str(name), str(meaning), *_]:
+                rows.append((f"`{name}`", kind.lower(), meaning))
+    return table(("Metric", "Kind", "What it is"), sorted(rows, key=lambda row: row[0].strip("`")))
 
 
 def events() -> str:
@@ -130,7 +136,18 @@ is none, and 2 for wrong usage.
 
 ## Metrics
 
-`/metrics` on the management port serves them.
+`/metrics` on the management port serves them, with those of your own (see [running.md](running.md#metrics)).
+
+Requests have the names and labels of OpenTelemetry:
+
+- `http_route`: the template of the route, with the prefixes of routers and mounts; never the path. A request that
+  matches none has `{UNMATCHED}`, a mounted application that has no such route ends in `/{{path}}`.
+- `http_request_method`: `{OTHER}` for a non-standard method.
+- `http_response_status_code`: as in the [log](#log): {CLIENT_GONE} if the client has left.
+- `error_type`: only where a request failed. The status from 500 on, or what ended it early: `deadline`, `client gone`,
+  `slow body`, `slow reader`, `drain`; `shed`: too many were in flight; `refused`: it came after the drain.
+
+A metric has at most {MOST_SERIES:,} sets of labels. More share one, `{OVERFLOW}`.
 
 {metrics()}
 

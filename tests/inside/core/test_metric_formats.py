@@ -36,7 +36,7 @@ def finished(route: str = "/items/{id}", status: int = 200, method: str = "GET")
         stream=False,
         outcome=lambda: outcome,
         refused="",
-        received=10,
+        body=None,
         sent=2000,
         responded=0.0,
     )

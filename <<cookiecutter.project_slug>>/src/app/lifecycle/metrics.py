@@ -14,8 +14,8 @@ from app.lifecycle.http.measured import HttpMetrics
 from app.lifecycle.http.traffic import Traffic
 from app.lifecycle.management.probes import Probes
 from app.lifecycle.phase import Lifecycle, Phase
-from app.lifecycle.tasks import Rounds, Tasks
-from app.observability.metrics import Family, Metric
+from app.lifecycle.tasks import Tasks
+from app.observability.metrics import Family, Metric, by, counter, gauge
 from app.observability.pipe import STDOUT
 from app.observability.process import process_metrics
 
@@ -48,7 +48,7 @@ def measures(service: Service, connections: Connections) -> list[Family]:
         service.probes.heartbeat.lag,
         *_components(service.components),
         *_tasks(service.tasks),
-        _counter(
+        counter(
             "app_log_lines_dropped_total",
             "Log lines that were not written: standard output was blocked or broken.",
             STDOUT.dropped,
@@ -69,10 +69,10 @@ def _state(phase: Phase, probes: Probes, checks: Checks) -> list[Metric]:
             "app_phase",
             "gauge",
             "1 for the current phase, 0 for the others.",
-            [({"phase": one.label}, int(one is phase)) for one in Phase],
+            by("phase", {one.label: int(one is phase) for one in Phase}),
         ),
-        _gauge("app_ready", "Whether /readyz responds with 200.", int(probes.readyz().ok)),
-        _gauge(
+        gauge("app_ready", "Whether /readyz responds with 200.", int(probes.readyz().ok)),
+        gauge(
             "app_event_loop_stalled_seconds",
             "Time for which the event loop has not turned; 0 while it does.",
             probes.heartbeat.stalled(),
@@ -108,7 +108,7 @@ def _components(components: Components) -> list[Metric]:
             "app_component_start_seconds",
             "gauge",
             "Time that the component took to open.",
-            [({"component": n}, s) for n, s in dict(components.start_seconds).items()],
+            by("component", components.start_seconds),
         ),
     ]
 
@@ -116,38 +116,38 @@ def _components(components: Components) -> list[Metric]:
 def _tasks(tasks: Tasks) -> list[Metric]:
     rounds = list(tasks.rounds.values())
     return [
-        _gauge("app_tasks_running", "Background tasks that run.", len(tasks.names())),
+        gauge("app_tasks_running", "Background tasks that run.", len(tasks.names())),
         Metric(
             "app_task_failures_total",
             "counter",
             "How many times background work of this name raised.",
-            [({"task": name}, count) for name, count in sorted(dict(tasks.failures).items())],
+            by("task", tasks.failures),
         ),
         Metric(
             "app_task_runs_total",
             "counter",
             "Finished rounds of a periodic task, also those that failed.",
-            [(_task(one), one.runs) for one in rounds],
+            by("task", {one.name: one.runs for one in rounds}),
         ),
         Metric(
             "app_task_last_run_timestamp_seconds",
             "gauge",
             "Unix time at which the last round of a periodic task began.",
-            [(_task(one), one.last_run) for one in rounds if one.last_run is not None],
+            by("task", {one.name: one.last_run for one in rounds}),
         ),
         Metric(
             "app_task_next_run_timestamp_seconds",
             "gauge",
             "Unix time at which the next round of a periodic task begins; none while one runs.",
-            [(_task(one), next_run) for one in rounds if (next_run := one.next_run) is not None],
+            by("task", {one.name: one.next_run for one in rounds}),
         ),
 #% if cookiecutter.leader_election == "yes"
-        _gauge(
+        gauge(
             "app_leader",
             "Whether this pod leads, and with that runs the singletons.",
             int(tasks.leadership.leads),
         ),
-        _counter(
+        counter(
             "app_leader_changes_total",
             "Changes of leader that this pod saw.",
             tasks.leadership.changes,
@@ -156,7 +156,7 @@ def _tasks(tasks: Tasks) -> list[Metric]:
             "app_singletons_cut_total",
             "counter",
             "How many rounds of a singleton of this name were cut off.",
-            [({"task": name}, count) for name, count in sorted(dict(tasks.leadership.cut).items())],
+            by("task", tasks.leadership.cut),
         ),
 #% endif
     ]
@@ -164,12 +164,12 @@ def _tasks(tasks: Tasks) -> list[Metric]:
 
 def _traffic(traffic: Traffic, shedding: "Shedding | None") -> list[Metric]:
     return [
-        _gauge(
+        gauge(
             "app_requests_in_flight",
             "Requests that are not done, their background work included; no streams.",
             traffic.in_flight,
         ),
-        _gauge(
+        gauge(
             "app_streams_open",
             "Streams of events or records and WebSockets that have not ended.",
             len(traffic.open_streams),
@@ -178,9 +178,9 @@ def _traffic(traffic: Traffic, shedding: "Shedding | None") -> list[Metric]:
             "app_requests_cancelled_total",
             "counter",
             "Requests whose handler was cancelled, by cause.",
-            [({"cause": cause}, n) for cause, n in sorted(dict(traffic.cancelled).items())],
+            by("cause", traffic.cancelled),
         ),
-        _gauge(
+        gauge(
             "app_threads_overdue",
             "Threads of def endpoints that go on after their request was cancelled.",
             traffic.overdue_threads.count,
@@ -192,22 +192,22 @@ def _traffic(traffic: Traffic, shedding: "Shedding | None") -> list[Metric]:
 def _connections(connections: Connections) -> list[Metric]:
     """Connections of the main port."""
     return [
-        _gauge(
+        gauge(
             "app_connections_open",
             "Connections to the main port; WebSockets are among them.",
             len(connections.connections),
         ),
-        _counter(
+        counter(
             "app_connections_accepted_total",
             "Connections to the main port so far.",
             connections.accepted,
         ),
-        _counter(
+        counter(
             "app_connections_refused_total",
             "Connections to the main port closed at once because of their limit.",
             connections.refused,
         ),
-        _counter(
+        counter(
             "app_websockets_refused_total",
             "WebSockets that were refused because too many were open.",
             connections.websockets_refused,
@@ -216,9 +216,9 @@ def _connections(connections: Connections) -> list[Metric]:
             "app_connections_closed_total",
             "counter",
             "Connections to the main port that the service closed for this reason.",
-            [({"reason": reason}, count) for reason, count in connections.closed.items()],
+            by("reason", connections.closed),
         ),
-        _gauge(
+        gauge(
             "app_keep_alive_seconds",
             "Time after which idle connections to the main port are closed, at present.",
             connections.keep_alive.seconds,
@@ -229,28 +229,28 @@ def _connections(connections: Connections) -> list[Metric]:
 def _stop(lifecycle: Lifecycle, traffic: Traffic) -> list[Metric]:
     """The stop: the seconds that it may take, and how it goes."""
     return [
-        _gauge("app_drain_limit_seconds", "When a drain is cut short.", lifecycle.limit),
-        _gauge(
+        gauge("app_drain_limit_seconds", "Time until a drain is cut short.", lifecycle.limit),
+        gauge(
             "app_grace_seconds",
-            "Time that a whole stop may take, by the settings.",
+            "Time that a whole stop may take: the grace period of the settings.",
             lifecycle.grace,
         ),
-        _gauge(
+        gauge(
             "app_drain_seconds",
             "Time since the stop was asked for; 0 before.",
             lifecycle.elapsed(),
         ),
-        _gauge(
+        gauge(
             "app_drain_requests_served",
             "Requests completed since the stop was asked for.",
             traffic.requests_served,
         ),
-        _gauge(
+        gauge(
             "app_drain_requests_refused",
             "Requests answered 503 since the stop was asked for.",
             traffic.requests_refused,
         ),
-        _counter(
+        counter(
             "app_requests_cut_total",
             "Requests and streams that a stop cut off.",
             len(traffic.requests_cut),
@@ -263,12 +263,8 @@ def _shedding(shedding: "Shedding | None") -> list[Metric]:
     if shedding is None:
         return []
     return [
-        _gauge("app_in_flight_limit", "Requests that may be in flight now.", shedding.limit),
-        _gauge(
-            "app_requests_queued",
-            "Requests that wait until others are done.",
-            shedding.queued,
-        ),
+        gauge("app_in_flight_limit", "Requests that may be in flight now.", shedding.limit),
+        gauge("app_requests_queued", "Requests that wait until others are done.", shedding.queued),
         Metric(
             "app_requests_shed_total",
             "counter",
@@ -279,17 +275,3 @@ def _shedding(shedding: "Shedding | None") -> list[Metric]:
             ],
         ),
     ]
-
-
-def _task(rounds: Rounds) -> dict[str, str]:
-    return {"task": rounds.name}
-
-
-def _gauge(name: str, meaning: str, value: float) -> Metric:
-    """A metric without labels that goes up and down."""
-    return Metric(name, "gauge", meaning, [({}, value)])
-
-
-def _counter(name: str, meaning: str, value: float) -> Metric:
-    """A metric without labels that only goes up."""
-    return Metric(name, "counter", meaning, [({}, value)])

@@ -10,7 +10,7 @@ import resource
 import time
 from pathlib import Path
 
-from app.observability.metrics import Metric
+from app.observability.metrics import Labels, Metric, by, counter, gauge
 
 #: Unix time of the import.
 STARTED = time.time()
@@ -20,25 +20,19 @@ _PROC = Path("/proc/self")
 
 def process_metrics() -> list[Metric]:
     """The current values."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return [
-        Metric(
+        gauge(
             "process_start_time_seconds",
-            "gauge",
             "Unix time at which the process started, but for its imports.",
-            [({}, STARTED)],
+            STARTED,
         ),
-        Metric(
+        counter(
             "process_cpu_seconds_total",
-            "counter",
             "CPU time of the process, in user and system mode.",
-            [({}, time.process_time())],
+            time.process_time(),
         ),
-        Metric(
-            "process_max_fds",
-            "gauge",
-            "Limit of open file descriptors.",
-            [({}, resource.getrlimit(resource.RLIMIT_NOFILE)[0])],
-        ),
+        gauge("process_max_fds", "Limit of open file descriptors.", limit),
         *_from_proc(),
         Metric("python_info", "gauge", "The Python that runs the service.", [(_python(), 1)]),
         *_garbage_collector(),
@@ -49,25 +43,16 @@ def _from_proc() -> list[Metric]:
     try:
         # What comes after the name of the program, which may have spaces and brackets.
         fields = (_PROC / "stat").read_text("utf-8").rpartition(")")[2].split()
-        threads, virtual, resident = int(fields[17]), int(fields[20]), int(fields[21])
+        threads, virtual, pages = int(fields[17]), int(fields[20]), int(fields[21])
         descriptors = len([*(_PROC / "fd").iterdir()]) - 1  # without that of the listing
     except (OSError, IndexError, ValueError):
         return []
+    resident = pages * resource.getpagesize()
     return [
-        Metric(
-            "process_resident_memory_bytes",
-            "gauge",
-            "Memory of the process in RAM (RSS).",
-            [({}, resident * resource.getpagesize())],
-        ),
-        Metric(
-            "process_virtual_memory_bytes",
-            "gauge",
-            "Address space of the process.",
-            [({}, virtual)],
-        ),
-        Metric("process_open_fds", "gauge", "Open file descriptors.", [({}, descriptors)]),
-        Metric("process_threads", "gauge", "Threads of the process.", [({}, threads)]),
+        gauge("process_resident_memory_bytes", "Memory of the process in RAM (RSS).", resident),
+        gauge("process_virtual_memory_bytes", "Address space of the process.", virtual),
+        gauge("process_open_fds", "Open file descriptors.", descriptors),
+        gauge("process_threads", "Threads of the process.", threads),
     ]
 
 
@@ -85,26 +70,26 @@ def _python() -> dict[str, str]:
 def _garbage_collector() -> list[Metric]:
     stats = list(enumerate(gc.get_stats()))
 
-    def samples(key: str) -> list[tuple[dict[str, str], float]]:
-        return [({"generation": str(generation)}, one[key]) for generation, one in stats]
+    def each(key: str) -> list[tuple[Labels, float]]:
+        return by("generation", {str(generation): one[key] for generation, one in stats})
 
     return [
         Metric(
             "python_gc_collections_total",
             "counter",
             "Runs of the garbage collector.",
-            samples("collections"),
+            each("collections"),
         ),
         Metric(
             "python_gc_objects_collected_total",
             "counter",
             "Objects that the garbage collector has freed.",
-            samples("collected"),
+            each("collected"),
         ),
         Metric(
             "python_gc_objects_uncollectable_total",
             "counter",
             "Objects that the garbage collector could not free.",
-            samples("uncollectable"),
+            each("uncollectable"),
         ),
     ]

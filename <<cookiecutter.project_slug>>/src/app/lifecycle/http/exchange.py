@@ -41,11 +41,6 @@ class Exchange(Request):
     #: When the time that its route or its caller gave it is over, on the monotonic clock;
     #: None until that is computed.
     firm_deadline: float | None = None
-    #: Answered 503 without reaching the application: ``refused`` because it came too late, or
-    #: ``shed``.
-    refused = ""
-    #: When its response was complete, on the monotonic clock; 0 before.
-    responded = 0.0
     #: Set when the handler of an ended stream sees its client as gone. Exists once ``ended``.
     notified: asyncio.Event
     #: Set when the record in progress at the end is complete. Exists once ``ended``.
@@ -61,7 +56,7 @@ class Exchange(Request):
     #: Parts of the response since its client is gone.
     _unsent = 0
     body_limit = 0  # bytes; 0: no limit
-    _body: Body | None = None
+    body: Body | None = None
     _body_read = False
 
     def __init__(
@@ -75,11 +70,6 @@ class Exchange(Request):
         self._send = send
         self.began = time.monotonic()
         self.task: asyncio.Task[object] = asyncio.current_task()  # type: ignore[assignment]
-
-    @property
-    def received(self) -> int:
-        """Bytes of the request's body that the application has read."""
-        return 0 if self._body is None else self._body.read
 
     @property
     def mid_record(self) -> bool:
@@ -191,10 +181,10 @@ class Exchange(Request):
     async def receive(self) -> Message:
         if self.answered:
             return {"type": "http.disconnect"}
-        if self._body is None and self.scope["type"] == "http":
-            self._body = Body(self.scope, self._receive, self._send, self.body_limit)
-            if not self.status and self._body.announced_too_large():
-                return await self._body.refuse(self)
+        if self.body is None and self.scope["type"] == "http":
+            self.body = Body(self.scope, self._receive, self._send, self.body_limit)
+            if not self.status and self.body.announced_too_large():
+                return await self.body.refuse(self)
         # No await before the server's own: Starlette polls for a disconnect in a
         # scope that is cancelled at the first one.
         message = {} if self._closed_to_handler() else await self._receive()
@@ -206,8 +196,8 @@ class Exchange(Request):
             self.messages += 1
         elif message["type"] == "websocket.disconnect":
             self._client_left = True
-        elif self._body and self._body.too_large(message.get("body", b"")) and not self.complete:
-            return await self._body.refuse(self)
+        elif self.body and self.body.too_large(message.get("body", b"")) and not self.complete:
+            return await self.body.refuse(self)
         return message
 
     def _closed_to_handler(self) -> bool:

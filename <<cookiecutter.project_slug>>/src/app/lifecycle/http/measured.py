@@ -35,7 +35,7 @@ class HttpMetrics:
         self._limit = limit
         self._durations = Histogram(
             "http_server_request_duration_seconds",
-            "Time from the headers of a request to the end of its response; no streams.",
+            "Time from the headers of a request to the end of its response, without streams.",
             DURATIONS,
             limit=limit,
         )
@@ -53,7 +53,7 @@ class HttpMetrics:
         )
         self._streams = Histogram(
             "app_stream_duration_seconds",
-            "Time that streams of events or records and WebSockets were open; those that ended.",
+            "Time that streams of events or records and WebSockets were open, once they ended.",
             STREAMS,
             limit=limit,
         )
@@ -81,9 +81,10 @@ class HttpMetrics:
         durations, requests, responses = known
         durations.counts[bisect_left(DURATIONS, seconds)] += 1
         durations.total += seconds
-        received = exchange.received
-        requests.counts[bisect_left(SIZES, received) if received else 0] += 1
-        requests.total += received
+        if exchange.body is None:  # the application has not read any
+            requests.counts[0] += 1
+        else:
+            requests.observe(exchange.body.read)
         sent = 0 if method == "HEAD" else exchange.sent
         responses.counts[bisect_left(SIZES, sent)] += 1
         responses.total += sent

@@ -27,6 +27,11 @@ class Request:
     cut = False
     #: The service has ended this stream.
     ended = False
+    #: Answered 503 without reaching the application: ``shed``, or ``refused`` for coming too
+    #: late; else empty.
+    refused: Literal["", "shed", "refused"] = ""
+    #: When the response was complete, on the monotonic clock; 0 before.
+    responded = 0.0
     #: How a WebSocket ended: by its client, or by its handler.
     _client_left = _handler_closed = False
     _outcome: tuple[int, str] | None = None

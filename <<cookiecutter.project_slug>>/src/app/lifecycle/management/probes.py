@@ -33,7 +33,7 @@ class Heartbeat:
         self._last: float | None = None
         self.lag = Histogram(
             "app_event_loop_lag_seconds",
-            "How late the event loop ran a timer; looked at four times a second.",
+            "Delay of a timer in the event loop, measured four times a second.",
             LAGS,
         )
         self._lags = self.lag.series({})
