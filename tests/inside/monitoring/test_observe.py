@@ -96,7 +96,7 @@ def test_prometheus_alerts_on_a_blocked_loop_and_has_what_the_dashboard_asks(
     def alerts() -> dict[str, Any]:
         return {one["labels"]["alertname"]: one for one in ask("alerts")["alerts"]}
 
-    alert = eventually(lambda: alerts().get("EventLoopBlocked"), "the alert")
+    alert: Any = eventually(lambda: alerts().get("EventLoopBlocked"), "the alert")
     blocking.join()
     assert alert["state"] == "firing"
     assert alert["labels"]["pod"] == LABELS["pod"]

@@ -18,30 +18,6 @@ def test_the_management_port_is_for_nobody_unless_told(helm: Helm) -> None:
     assert [port["port"] for port in rule["ports"]] == ["http"]
 
 
-def test_metrics_are_asked_for_where_the_pod_has_them(helm: Helm) -> None:
-    assert helm.render().all("PodMonitor") == []
-    objects = helm.render(
-        {
-            "monitoring": {"enabled": True, "labels": {"release": "prometheus"}},
-            "networkPolicy": {"managementFrom": [PEER]},
-        }
-    )
-    monitor = objects.one("PodMonitor")
-    assert monitor["metadata"]["labels"]["release"] == "prometheus"
-    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
-    assert endpoint["port"] in {port["name"] for port in objects.container["ports"]}
-    assert endpoint["port"] not in {p["name"] for p in objects.one("Service")["spec"]["ports"]}
-    rule = objects.one("NetworkPolicy")["spec"]["ingress"][-1]
-    assert (rule["ports"][0]["port"], rule["from"]) == (endpoint["port"], [PEER])
-
-
-def test_metrics_that_nobody_could_ask_for_are_refused(helm: Helm) -> None:
-    with pytest.raises(HelmError, match=r"monitoring.enabled needs networkPolicy.managementFrom"):
-        helm.render({"monitoring": {"enabled": True}})
-    without = helm.render({"monitoring": {"enabled": True}, "networkPolicy": {"enabled": False}})
-    assert without.one("PodMonitor")
-
-
 def test_the_tests_may_ask_where_others_may_not(helm: Helm) -> None:
     objects = helm.render({"networkPolicy": {"from": [{"podSelector": {}}]}})
     peers = objects.one("NetworkPolicy")["spec"]["ingress"][0]["from"]

@@ -1,7 +1,7 @@
 """What each alert is about, as series that make it fire and recover, for `promtool test rules`.
 
-A case has samples a minute apart unless it says otherwise, and for some minutes the alerts that fire then: all of
-them, so that a case also shows what does not fire.
+A case has samples a minute apart unless it says otherwise, and for some minutes the alerts that
+fire then: all of them, so that a case also shows what does not fire.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ SERVICE = f'{POD},container="app"'
 AUTOSCALER = 'namespace="prod",horizontalpodautoscaler="keda-hpa-web-example-service"'
 REQUESTS = "http_server_request_duration_seconds"
 LAG = "app_event_loop_lag_seconds"
-#: An hour of 10 requests per second that are well and fast, and more; not for those that say so themselves.
+#: Ten requests per second that are well and fast.
 TRAFFIC = {
     f'{REQUESTS}_count{{{SELF},http_response_status_code="200"}}': "0+600x600",
     f'{REQUESTS}_bucket{{{SELF},le="0.5"}}': "0+600x600",
@@ -58,7 +58,7 @@ CASES: dict[str, Case] = {
         {35: QUIET, 80: BURNING, 130: {"AvailabilityBurnSlow"}},
     ),
     "one in 500 fails, until better times": Case(
-        {series: "0+600x60 36000+60000x60" for series in TRAFFIC} | failing("0+1.2x60 72x60"),
+        dict.fromkeys(TRAFFIC, "0+600x60 36000+60000x60") | failing("0+1.2x60 72x60"),
         {50: {"AvailabilityBurnSlow"}, 115: QUIET},
     ),
     "half of a few requests fails at night": Case(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.chart.alerts import CASES
-from tests.chart.helm import Helm, HelmError
+from tests.chart.helm import Helm
 from tests.chart.queries import ON, rules
 
 PROMTOOL = shutil.which("promtool")
@@ -73,10 +73,3 @@ def test_the_slo_of_the_values_is_in_the_rules(helm: Helm) -> None:
     text = str(spec)
     for part in ("vector(0.005)", "vector(0.05)", 'le=~"1(.0)?"', ">= 77", "https://example.com/runbook#"):
         assert part in text
-
-
-@pytest.mark.parametrize("seconds", [0.3, 11])
-def test_a_latency_that_no_bucket_has_is_refused(helm: Helm, seconds: float) -> None:
-    rules = {"slo": {"latencySeconds": seconds}}
-    with pytest.raises(HelmError, match=f"latencySeconds={seconds} is not a bound of the histogram"):
-        helm.render({**ON, "monitoring": {"enabled": True, "rules": rules}})
