@@ -43,7 +43,9 @@ def test_a_service_monitor_has_a_service_of_its_own_that_knows_stopping_pods(hel
 
 def test_each_part_can_be_left_out(helm: Helm) -> None:
     off = {"enabled": False}
-    objects = helm.render({"monitoring": {"enabled": True, "rules": off, "dashboard": off}, **ALLOWED})
+    objects = helm.render(
+        {"monitoring": {"enabled": True, "rules": off, "dashboard": off}, **ALLOWED}
+    )
     assert objects.all("PodMonitor")
     assert objects.all("PrometheusRule") + objects.all("ConfigMap") == []
 
@@ -52,9 +54,15 @@ def test_each_part_can_be_left_out(helm: Helm) -> None:
     ("sentence", "values"),
     [
         ("monitoring.enabled needs networkPolicy.managementFrom", {"enabled": True}),
-        ("monitoring.scrapeTimeout=1m is longer than monitoring.interval=30s", {"scrapeTimeout": "1m"}),
+        (
+            "monitoring.scrapeTimeout=1m is longer than monitoring.interval=30s",
+            {"scrapeTimeout": "1m"},
+        ),
         ("monitoring.interval=3m is longer than 2m", {"interval": "3m"}),
-        ("latencySeconds=0.3 is not a bound of the histogram", {"rules": {"slo": {"latencySeconds": 0.3}}}),
+        (
+            "latencySeconds=0.3 is not a bound of the histogram",
+            {"rules": {"slo": {"latencySeconds": 0.3}}},
+        ),
         ("availability", {"rules": {"slo": {"availability": 0.9}}}),
         ("monitor", {"monitor": "node"}),
     ],
