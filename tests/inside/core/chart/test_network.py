@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.chart.cases import CASES, PEER
-from tests.chart.helm import Helm, HelmError
+from tests.chart.helm import Helm
 
 CLOSED: Any = {"networkPolicy": {"egress": []}}
 POSTGRES = {"to": [{"podSelector": {}}], "ports": [{"port": 5432}]}

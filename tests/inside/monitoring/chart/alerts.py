@@ -217,7 +217,7 @@ CASES: dict[str, Case] = {
         {9: QUIET, 20: {"NothingScraped"}, 33: QUIET},
         always={},
     ),
-    # % if cookiecutter.leader_election == "yes"
+#% if cookiecutter.leader_election == "yes"
     "nobody leads": Case(
         one("app_leader", SELF, "1x10 0x20 1x20"), {9: QUIET, 20: {"NotOneLeader"}, 33: QUIET}
     ),
@@ -226,7 +226,7 @@ CASES: dict[str, Case] = {
         | one("app_leader", SELF.replace('"a"', '"b"'), "0x10 1x20 0x20"),
         {9: QUIET, 20: {"NotOneLeader"}, 33: QUIET},
     ),
-    # % endif
+#% endif
     "another release is in trouble": Case(
         {
             series.replace('"prod"', '"staging"'): values
