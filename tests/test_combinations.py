@@ -159,6 +159,6 @@ def test_without_the_drill_no_file_speaks_of_it(bake: Bake) -> None:
 
 def test_without_monitoring_no_file_speaks_of_it(bake: Bake) -> None:
     project = bake(monitoring="none")
-    words = re.compile(r"PodMonitor|ServiceMonitor|PrometheusRule|Grafana|monitoring\b|runbook|promtool|observe\b")
+    words = re.compile(r"PodMonitor|ServiceMonitor|PrometheusRule|Grafana|monitoring\b|runbook|promtool|make observe")
     found = [(path.as_posix(), words.search(read(project, path))) for path in files_in(project)]
     assert [(path, match[0]) for path, match in found if match] == []

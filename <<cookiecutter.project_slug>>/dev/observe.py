@@ -1,6 +1,6 @@
-"""Prometheus and Grafana for the service on this machine, with the rules and the dashboard of the chart.
+"""Watch the service on this machine, with the rules and the dashboard of the chart.
 
-``python -m dev.observe`` runs observe/compose.yaml; with ``--local``, the Prometheus that is installed.
+``python -m dev.observe`` runs observe/compose.yaml; with ``--local``, an installed Prometheus.
 """
 
 import json
@@ -61,7 +61,7 @@ def local(address: str = "127.0.0.1:9090") -> None:
             "`brew install prometheus`, or run it in a container: `make observe`."
         )
     prepare("127.0.0.1")
-    print(f"Alerts: http://{address}/alerts; queries: http://{address}/graph", flush=True)
+    sys.stderr.write(f"Alerts: http://{address}/alerts; queries: http://{address}/graph\n")
     os.chdir(BUILD)
     files = ("--config.file=prometheus.yml", "--storage.tsdb.path=data")
     listen = f"--web.listen-address={address}"
@@ -77,7 +77,7 @@ def containers() -> None:
             "which needs only Prometheus."
         )
     prepare("host.docker.internal")
-    print("Grafana: http://127.0.0.1:3000; Prometheus: http://127.0.0.1:9090", flush=True)
+    sys.stderr.write("Grafana: http://127.0.0.1:3000; Prometheus: http://127.0.0.1:9090\n")
     os.execv(program, [program, "compose", "--file", str(PROJECT / "observe/compose.yaml"), "up"])
 
 

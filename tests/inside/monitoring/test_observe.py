@@ -23,7 +23,13 @@ Api = Callable[..., Any]
 #: Shows load shedding, a task that fails and whatever else is not always there.
 EVERYTHING = {"APP_REQUESTS__MAX_IN_FLIGHT": "100"}
 #: Panels with nothing to show while all is well.
-OF_TROUBLE = {"Alerts", "Failed requests", "Failing routes", "Cut off by a stop", "Served while draining"}
+OF_TROUBLE = {
+    "Alerts",
+    "Failed requests",
+    "Failing routes",
+    "Cut off by a stop",
+    "Served while draining",
+}
 #: Once every 30 seconds.
 OF_THE_SLO = {"Burn rate"}
 
@@ -96,12 +102,14 @@ def test_prometheus_alerts_on_a_blocked_loop_and_has_what_the_dashboard_asks(
     def alerts() -> dict[str, Any]:
         return {one["labels"]["alertname"]: one for one in ask("alerts")["alerts"]}
 
-    alert = eventually(lambda: alerts().get("EventLoopBlocked"), "the alert")
+    alert: Any = eventually(lambda: alerts().get("EventLoopBlocked"), "the alert")
     blocking.join()
     assert alert["state"] == "firing"
     assert alert["labels"]["pod"] == LABELS["pod"]
     assert LABELS["pod"] in alert["annotations"]["summary"]
-    assert [rule for group in ask("rules")["groups"] for rule in group["rules"] if rule.get("lastError")] == []
+    assert [
+        rule for group in ask("rules")["groups"] for rule in group["rules"] if rule.get("lastError")
+    ] == []
 
     def empty() -> set[str]:
         """Panels without a series, but for those about Kubernetes."""
@@ -109,7 +117,8 @@ def test_prometheus_alerts_on_a_blocked_loop_and_has_what_the_dashboard_asks(
         shown = {
             place.rpartition(" ")[0]
             for place, query in asked.items()
-            if ask("query", query=query)["result"] or all(n.startswith("kube") for n in metrics(query))
+            if ask("query", query=query)["result"]
+            or all(n.startswith("kube") for n in metrics(query))
         }
         titles = {panel["title"] for panel in dashboard()["panels"] if panel["type"] != "row"}
         return titles - shown - OF_TROUBLE - OF_THE_SLO

@@ -174,12 +174,26 @@ CASES: dict[str, Any] = {
             "api": [{"ipBlock": {"cidr": "10.0.0.1/32"}}],
             "egress": [{"to": [PEER], "ports": [{"port": 5432, "protocol": "TCP"}]}],
         },
+#% if cookiecutter.monitoring == "prometheus"
         "monitoring": {
             "enabled": True,
+            "monitor": "pod",
             "interval": "1m",
             "scrapeTimeout": "60s",
             "labels": {"release": "prometheus"},
+            "rules": {
+                "enabled": True,
+                "runbookUrl": "https://docs.example.com/runbook",
+                "slo": {"availability": 0.99, "latencyShare": 0.95, "latencySeconds": 2.5},
+                "leastBadRequests": 50,
+            },
+            "dashboard": {
+                "enabled": True,
+                "labels": {"dashboards": "all"},
+                "folder": "Services",
+            },
         },
+#% endif
         "test": {"path": "/hello"},
         "sidecars": [{"name": "proxy", "image": "proxy:1", "ports": [{"containerPort": 3306}]}],
         "initContainers": [{"name": "migrate", "image": "migrate:1", "command": ["up"]}],
@@ -242,5 +256,11 @@ CASES: dict[str, Any] = {
         "podDisruptionBudget": {"enabled": False},
         "networkPolicy": {"enabled": False},
     },
+#% if cookiecutter.monitoring == "prometheus"
+    "found-by-service": {
+        "monitoring": {"enabled": True, "monitor": "service", "rules": {"enabled": False}},
+        "networkPolicy": {"managementFrom": [PEER]},
+    },
+#% endif
     "unwatched": {"shutdown": {"watchEndpoints": False}},
 }

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.chart.cases import CASES, PEER
-from tests.chart.helm import Helm, HelmError
+from tests.chart.helm import Helm
 
 CLOSED: Any = {"networkPolicy": {"egress": []}}
 POSTGRES = {"to": [{"podSelector": {}}], "ports": [{"port": 5432}]}
@@ -16,30 +16,6 @@ def test_the_management_port_is_for_nobody_unless_told(helm: Helm) -> None:
     assert [port["targetPort"] for port in objects.one("Service")["spec"]["ports"]] == ["http"]
     (rule,) = objects.one("NetworkPolicy")["spec"]["ingress"]
     assert [port["port"] for port in rule["ports"]] == ["http"]
-
-
-def test_metrics_are_asked_for_where_the_pod_has_them(helm: Helm) -> None:
-    assert helm.render().all("PodMonitor") == []
-    objects = helm.render(
-        {
-            "monitoring": {"enabled": True, "labels": {"release": "prometheus"}},
-            "networkPolicy": {"managementFrom": [PEER]},
-        }
-    )
-    monitor = objects.one("PodMonitor")
-    assert monitor["metadata"]["labels"]["release"] == "prometheus"
-    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
-    assert endpoint["port"] in {port["name"] for port in objects.container["ports"]}
-    assert endpoint["port"] not in {p["name"] for p in objects.one("Service")["spec"]["ports"]}
-    rule = objects.one("NetworkPolicy")["spec"]["ingress"][-1]
-    assert (rule["ports"][0]["port"], rule["from"]) == (endpoint["port"], [PEER])
-
-
-def test_metrics_that_nobody_could_ask_for_are_refused(helm: Helm) -> None:
-    with pytest.raises(HelmError, match=r"monitoring.enabled needs networkPolicy.managementFrom"):
-        helm.render({"monitoring": {"enabled": True}})
-    without = helm.render({"monitoring": {"enabled": True}, "networkPolicy": {"enabled": False}})
-    assert without.one("PodMonitor")
 
 
 def test_the_tests_may_ask_where_others_may_not(helm: Helm) -> None:

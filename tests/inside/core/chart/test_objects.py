@@ -96,8 +96,9 @@ def test_everything_is_in_the_namespace_of_the_release(helm: Helm, case: str) ->
 def test_selectors_find_the_pods_and_not_those_of_the_tests(helm: Helm, case: str) -> None:
     objects = helm.render(CASES[case])
     labels = objects.one("Deployment")["spec"]["template"]["metadata"]["labels"]
-    selector = objects.one("Service")["spec"]["selector"]
-    selectors = [selector, objects.one("Deployment")["spec"]["selector"]["matchLabels"]]
+    selectors = [o["spec"]["selector"] for o in objects.all("Service")]
+    selector = selectors[0]
+    selectors += [objects.one("Deployment")["spec"]["selector"]["matchLabels"]]
     selectors += [o["spec"]["selector"]["matchLabels"] for o in objects.all("PodDisruptionBudget")]
     selectors += [o["spec"]["podSelector"]["matchLabels"] for o in objects.all("NetworkPolicy")]
     selectors += [o["spec"]["selector"]["matchLabels"] for o in objects.all("PodMonitor")]

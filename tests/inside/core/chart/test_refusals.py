@@ -102,10 +102,6 @@ TOGETHER: list[tuple[str, Any]] = [
         "service.externalTrafficPolicy needs service.type=NodePort or LoadBalancer",
         {"service": {"externalTrafficPolicy": "Local"}},
     ),
-    (
-        "monitoring.scrapeTimeout=1m is longer than monitoring.interval=30s",
-        {"monitoring": {"scrapeTimeout": "1m"}},
-    ),
     ("ingress.enabled needs ingress.hosts", {"ingress": {"enabled": True}}),
     ("httpRoute.enabled needs httpRoute.parentRefs", {"httpRoute": {"enabled": True}}),
     (

@@ -19,7 +19,7 @@ from tests.chart.helm import Helm, found
 
 VERSIONS = [f"1.{minor}" for minor in range(30, 38)]
 SCHEMAS = Path(__file__).parent / "schemas"
-CUSTOM = {"HTTPRoute", "PodMonitor", "ScaledObject"}
+CUSTOM = {"HTTPRoute", "PodMonitor", "PrometheusRule", "ScaledObject", "ServiceMonitor"}
 
 
 def leaves(values: Any, prefix: str = "") -> Iterator[str]:

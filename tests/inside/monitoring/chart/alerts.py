@@ -1,7 +1,7 @@
 """What each alert is about, as series that make it fire and recover, for `promtool test rules`.
 
-A case has samples a minute apart unless it says otherwise, and for some minutes the alerts that fire then: all of
-them, so that a case also shows what does not fire.
+A case has samples a minute apart unless it says otherwise, and for some minutes the alerts that
+fire then: all of them, so that a case also shows what does not fire.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ SERVICE = f'{POD},container="app"'
 AUTOSCALER = 'namespace="prod",horizontalpodautoscaler="keda-hpa-web-example-service"'
 REQUESTS = "http_server_request_duration_seconds"
 LAG = "app_event_loop_lag_seconds"
-#: An hour of 10 requests per second that are well and fast, and more; not for those that say so themselves.
+#: Ten requests per second that are well and fast.
 TRAFFIC = {
     f'{REQUESTS}_count{{{SELF},http_response_status_code="200"}}': "0+600x600",
     f'{REQUESTS}_bucket{{{SELF},le="0.5"}}': "0+600x600",
@@ -58,11 +58,12 @@ CASES: dict[str, Case] = {
         {35: QUIET, 80: BURNING, 130: {"AvailabilityBurnSlow"}},
     ),
     "one in 500 fails, until better times": Case(
-        {series: "0+600x60 36000+60000x60" for series in TRAFFIC} | failing("0+1.2x60 72x60"),
+        dict.fromkeys(TRAFFIC, "0+600x60 36000+60000x60") | failing("0+1.2x60 72x60"),
         {50: {"AvailabilityBurnSlow"}, 115: QUIET},
     ),
     "half of a few requests fails at night": Case(
-        one(f"{REQUESTS}_count", SELF, "0x30 1x3 2x3 3x90") | failing("0x31 1x3 2x90"), {40: QUIET, 100: QUIET}
+        one(f"{REQUESTS}_count", SELF, "0x30 1x3 2x3 3x90") | failing("0x31 1x3 2x90"),
+        {40: QUIET, 100: QUIET},
     ),
     "clients who are wrong or gone": Case(
         TRAFFIC | failing("0+60x60", "client gone"), {30: QUIET, 55: QUIET}
@@ -104,7 +105,11 @@ CASES: dict[str, Case] = {
         interval="30s",
     ),
     "a container is killed": Case(
-        one("kube_pod_container_status_last_terminated_exitcode", f'{SERVICE},uid="1"', "_x10 137x60")
+        one(
+            "kube_pod_container_status_last_terminated_exitcode",
+            f'{SERVICE},uid="1"',
+            "_x10 137x60",
+        )
         | one("kube_pod_container_status_restarts_total", f'{SERVICE},uid="1"', "0x10 1x60"),
         {9: QUIET, 13: {"PodKilled"}, 40: QUIET},
     ),
@@ -124,7 +129,11 @@ CASES: dict[str, Case] = {
         {13: QUIET},
     ),
     "a container crashes again and again": Case(
-        one("kube_pod_container_status_waiting_reason", f'{SERVICE},reason="CrashLoopBackOff"', "_x5 1x2 _ 1x3 _x20"),
+        one(
+            "kube_pod_container_status_waiting_reason",
+            f'{SERVICE},reason="CrashLoopBackOff"',
+            "_x5 1x2 _ 1x3 _x20",
+        ),
         {4: QUIET, 6: QUIET, 10: {"CrashLoop"}, 25: QUIET},
     ),
     "a rollout is stuck": Case(
@@ -150,22 +159,32 @@ CASES: dict[str, Case] = {
         {9: QUIET, 16: {"EventLoopBlocked"}, 40: QUIET},
     ),
     "the event loop stands still once": Case(
-        one(f"{LAG}_count", SELF, "0+240x60") | one(f"{LAG}_bucket", f'{SELF},le="1.0"', "0+240x10 2639+240x60"),
+        one(f"{LAG}_count", SELF, "0+240x60")
+        | one(f"{LAG}_bucket", f'{SELF},le="1.0"', "0+240x10 2639+240x60"),
         {9: QUIET, 16: QUIET},
     ),
     "load is shed": Case(
-        TRAFFIC | one("app_requests_shed_total", f'{SELF},reason="full",priority="normal"', "0x10 0+60x20 1200x20"),
+        TRAFFIC
+        | one(
+            "app_requests_shed_total",
+            f'{SELF},reason="full",priority="normal"',
+            "0x10 0+60x20 1200x20",
+        ),
         {9: QUIET, 13: QUIET, 20: {"RequestsShed"}, 40: QUIET},
     ),
     "one request is shed now and then": Case(
-        TRAFFIC | one("app_requests_shed_total", f'{SELF},reason="full",priority="normal"', "0+2x60"), {30: QUIET}
+        TRAFFIC
+        | one("app_requests_shed_total", f'{SELF},reason="full",priority="normal"', "0+2x60"),
+        {30: QUIET},
     ),
     "connections are refused": Case(
-        one("app_connections_refused_total", SELF, "0x10 0+5x20 100x20") | one("app_websockets_refused_total", SELF, "0x50"),
+        one("app_connections_refused_total", SELF, "0x10 0+5x20 100x20")
+        | one("app_websockets_refused_total", SELF, "0x50"),
         {9: QUIET, 20: {"ConnectionsRefused"}, 40: QUIET},
     ),
     "WebSockets are refused": Case(
-        one("app_connections_refused_total", SELF, "0x50") | one("app_websockets_refused_total", SELF, "0+1x50"),
+        one("app_connections_refused_total", SELF, "0x50")
+        | one("app_websockets_refused_total", SELF, "0+1x50"),
         {20: {"ConnectionsRefused"}},
     ),
     "a check fails": Case(
@@ -176,9 +195,12 @@ CASES: dict[str, Case] = {
         one("app_task_failures_total", f'{SELF},task="refresh"', "0x5 0+1x10 10x60"),
         {5: QUIET, 12: {"TaskFailing"}, 70: QUIET},
     ),
-    "a task failed once": Case(one("app_task_failures_total", f'{SELF},task="refresh"', "0x5 1x60"), {12: QUIET}),
+    "a task failed once": Case(
+        one("app_task_failures_total", f'{SELF},task="refresh"', "0x5 1x60"), {12: QUIET}
+    ),
     "log lines are lost": Case(
-        one("app_log_lines_dropped_total", SELF, "0x5 50x60"), {4: QUIET, 8: {"LogLinesDropped"}, 30: QUIET}
+        one("app_log_lines_dropped_total", SELF, "0x5 50x60"),
+        {4: QUIET, 8: {"LogLinesDropped"}, 30: QUIET},
     ),
     "one of two pods is not reached": Case(
         one("up", SELF, "1x60") | one("up", SELF.replace('"a"', '"b"'), "1x10 0x20 1x20"),
@@ -191,12 +213,17 @@ CASES: dict[str, Case] = {
         always={},
     ),
     "no pod is looked for": Case(
-        one("up", SELF, "1x10 stale _x15 1x20"), {9: QUIET, 20: {"NothingScraped"}, 33: QUIET}, always={}
+        one("up", SELF, "1x10 stale _x15 1x20"),
+        {9: QUIET, 20: {"NothingScraped"}, 33: QUIET},
+        always={},
     ),
 #% if cookiecutter.leader_election == "yes"
-    "nobody leads": Case(one("app_leader", SELF, "1x10 0x20 1x20"), {9: QUIET, 20: {"NotOneLeader"}, 33: QUIET}),
+    "nobody leads": Case(
+        one("app_leader", SELF, "1x10 0x20 1x20"), {9: QUIET, 20: {"NotOneLeader"}, 33: QUIET}
+    ),
     "two lead": Case(
-        one("app_leader", SELF, "1x50") | one("app_leader", SELF.replace('"a"', '"b"'), "0x10 1x20 0x20"),
+        one("app_leader", SELF, "1x50")
+        | one("app_leader", SELF.replace('"a"', '"b"'), "0x10 1x20 0x20"),
         {9: QUIET, 20: {"NotOneLeader"}, 33: QUIET},
     ),
 #% endif

@@ -8,7 +8,7 @@ import promql_parser
 import pytest
 
 from tests.chart.helm import PROJECT, found
-from tests.chart.queries import ON, dashboard, metrics, queries, rules
+from tests.chart.queries import ON, dashboard, metrics, queries, rendered, rules
 
 #: Of kube-state-metrics; the operator's users have it.
 KUBERNETES = {
@@ -27,8 +27,8 @@ KUBERNETES = {
 OF_PROMETHEUS = {"up", "ALERTS"}
 
 
-def panels(kind: str = "") -> list[Any]:
-    return [panel for panel in dashboard()["panels"] if (panel["type"] == "row") is (kind == "row")]
+def panels() -> list[Any]:
+    return [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
 
 
 def test_panels_have_a_place_of_their_own() -> None:
@@ -75,13 +75,10 @@ def test_variables_are_those_that_are_defined() -> None:
 
 
 def test_an_empty_folder_leaves_the_choice_to_grafana() -> None:
-    def annotations(**values: Any) -> Any:
-        on = {**ON, "monitoring": {"enabled": True, "dashboard": values}}
-        (config,) = found()[0].render(on).all("ConfigMap")
-        return config["metadata"].get("annotations")
-
-    assert annotations() is None
-    assert annotations(folder="Services") == {"grafana_folder": "Services"}
+    assert "annotations" not in rendered().one("ConfigMap")["metadata"]
+    folder = {"monitoring": {"enabled": True, "dashboard": {"folder": "Services"}}}
+    chosen = found()[0].render({**ON, **folder}).one("ConfigMap")
+    assert chosen["metadata"]["annotations"] == {"grafana_folder": "Services"}
 
 
 @pytest.mark.parametrize("place", queries())
