@@ -13,6 +13,7 @@ from tests.harness import HOST, running
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, FloatRect, Locator, Page
 
+APPLICATION = "tests.apps.status"
 #: What is read: names, values, hints and marks.
 LEGIBLE = (
     *("h1", "h2", ".phase", ".muted", "a", "thead th", "code", ".good", ".bad"),
@@ -30,12 +31,11 @@ def browser() -> "Iterator[Browser]":
 
 @pytest.fixture(scope="module")
 def address(browser: "Browser") -> Iterator[str]:
-    settings = {"POD_NAME": "web-1", "APP_REQUESTS__MAX_IN_FLIGHT": "100"}
-    with running("tests.apps.status", **settings) as service:
+    with running(APPLICATION, POD_NAME="web-1", APP_REQUESTS__MAX_IN_FLIGHT="9") as service:
         service.ready()
         for number in range(3):
             path = f"/v1/orders/a/items/{number}?seconds=600"
-            service.connect().ask(path, **{"x-request-id": f"number-{number}"})
+            service.connect().ask(path, x_request_id=f"number-{number}")
         service.connect().ask("/events")
         service.busy(3)
         yield f"http://{HOST}:{service.management_port}/statusz"
