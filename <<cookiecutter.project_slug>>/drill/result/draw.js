@@ -205,7 +205,7 @@ function showTip(event) {
   const { width, height } = tip.getBoundingClientRect();
   const below = y + 16 + height < innerHeight;
   tip.style.left = `${Math.max(4, Math.min(x + 12, innerWidth - width - 4))}px`;
-  tip.style.top = `${Math.max(4, below ? y + 16 : y - height - 12)}px`;
+  tip.style.top = `${Math.max(4, Math.min(below ? y + 16 : y - height - 12, innerHeight - height - 4))}px`;
 }
 
 function hideTip() {
@@ -233,7 +233,10 @@ function addCrosshair(picture, plot, height) {
 document.addEventListener("pointermove", showTip);
 document.addEventListener("focusin", showTip);
 document.addEventListener("focusout", hideTip);
-document.addEventListener("scroll", hideTip, true);
+document.addEventListener("scroll", () => {
+  hideTip();
+  showTip({ target: document.activeElement }); // the focus itself may have scrolled
+}, true);
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") hideTip();
 });

@@ -141,7 +141,7 @@ def test_what_others_have_named_is_text(serve: Start) -> None:
         APPLICATION, POD_NAME="<b>web", POD_IMAGE="<i>'\"", APP_REQUESTS__TIMEOUT_SECONDS="9"
     )
     service.connect().ask("/v1/orders/%3Cscript%3Ea/items/b?seconds=60")
-    service.connect().ask("/v1/orders/a/items/b?seconds=60", **{"x-request-id": "<img src=x>"})
+    service.connect().ask("/v1/orders/a/items/b?seconds=60", x_request_id="<img src=x>")
     service.busy(2)
     page = page_of(service)
     assert page.all("title")[0].startswith("ready · <b>web · "), "parsed as one text"
@@ -175,7 +175,7 @@ def test_it_says_what_the_pod_is_doing(serve: Start) -> None:
     service = serve(APPLICATION, POD_NAME="web-1", POD_IMAGE="registry/web:1")
     for number in range(60):
         path = f"/v1/orders/secret-name/items/{number}?seconds=60"
-        service.connect().ask(path, **{"x-request-id": f"number-{number}"})
+        service.connect().ask(path, x_request_id=f"number-{number}")
     service.connect().ask("/events")
     service.busy(60)
     eventually(lambda: service.status()["streams"] == 1, "the stream")

@@ -80,7 +80,7 @@ class OwnSettings(Settings):
     api_token: str = "hunter2"
     broker: Broker = Broker()
     replicas: tuple[str, ...] = ("https://:hunter2@a.test", "https://b.test?token=hunter2&x=1")
-    headers: dict[str, str] = Field({"x-api-key": "hunter2", "x-tenant": HOSTILE})
+    headers: dict[str, str] = Field(default={"x-api-key": "hunter2", "x-tenant": HOSTILE})
     greeting: str = HOSTILE
 
 
