@@ -26,11 +26,12 @@ DEFAULTS: Answers = {name: values[0] for name, values in CHOICES.items()}
 
 
 def combinations() -> Iterator[Answers]:
-    """Every combination of the answers that bring files, and each Python version with the defaults."""
+    """Every combination of the answers that bring files, and the defaults with each value of the others."""
+    alone = ["python_version", "tracing"]
     for values in itertools.product(*CHOICES.values()):
         answers = dict(zip(CHOICES, values, strict=True))
-        python = {"python_version": answers["python_version"]}
-        if answers in (DEFAULTS | python, answers | {"python_version": DEFAULTS["python_version"]}):
+        changed = [name for name in alone if answers[name] != DEFAULTS[name]]
+        if not changed or answers == DEFAULTS | {name: answers[name] for name in changed[:1]}:
             yield answers
 
 
@@ -102,9 +103,9 @@ class Template:
         (self.folder / BODY.name / path).unlink()
 
     def add_inside_tests(self, **answers: str) -> None:
-        """Lay ``tests/inside`` over the body's tests: ``core``, and a folder for each answer that is yes."""
+        """Lay ``tests/inside`` over the body's tests: ``core``, and a folder for each answer that brings something."""
         chosen = DEFAULTS | answers
-        for room in ["core", *(name for name, value in chosen.items() if value == "yes")]:
+        for room in ["core", *(name for name, value in chosen.items() if value not in ("no", "none"))]:
             for source in sorted((INSIDE / room).rglob("*")):
                 target = self.folder / BODY.name / "tests" / source.relative_to(INSIDE / room)
                 if source.is_file() and "__pycache__" not in source.parts:

@@ -116,4 +116,5 @@ def configure_logging(service: Service, settings: Settings) -> None:
             as_json=logging.is_json(settings.log.format),
             phase=service.phase,
             identity=service.identity,
+            share=settings.log.access_share,
         )

@@ -71,9 +71,10 @@ class Stop:
     components: Components
     identity: Identity
     cluster: Cluster
+    #: That of STOPPING; None before.
+    budget: Budget | None = None
     _connections_before: int = 0
     _decided_by: str = ""
-    _budget: Budget | None = None
     #: Seconds of the stop's time that requests have already used.
     _used: float = 0.0
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
@@ -198,7 +199,7 @@ class Stop:
         """STOPPING: close the listener, then the rest in order, each within its budget."""
         lifecycle = self.lifecycle
         lifecycle.advance(Phase.STOPPING, lifecycle.reason)
-        self._budget = budget = Budget(lifecycle, self.times.stop - self._used)
+        self.budget = budget = Budget(lifecycle, self.times.stop - self._used)
         self.checks.stop()
 
         self.server.close_listener()
@@ -277,7 +278,7 @@ class Stop:
             tasks_finished=self.tasks.finished,
             tasks_cut=list(self.tasks.cut),
             requests_cut=list(self.traffic.requests_cut),
-            overran=self._budget.overran() if self._budget else {},
+            overran=self.budget.overran() if self.budget else {},
             found_grace=round(self.lifecycle.found_grace, 1),
             cut=list(self.journal.cut),
         )

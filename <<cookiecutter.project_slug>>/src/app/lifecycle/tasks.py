@@ -17,8 +17,14 @@ from app.lifecycle.budget import clean_up
 #% if cookiecutter.leader_election == "yes"
 from app.lifecycle.kubernetes.leadership import Leadership
 #% endif
+#% if cookiecutter.tracing == "opentelemetry"
+from app.lifecycle.phase import Lifecycle, Phase
+from app.observability import spans
+
+#% else
 from app.lifecycle.phase import Lifecycle, Phase
 
+#% endif
 log = structlog.get_logger(__name__)
 
 
@@ -54,6 +60,9 @@ class Tasks:
         gets its share of the stop's budget before it is cancelled.
         """
         kept = deadline.keep(work) if keep_deadline else deadline.drop(work)
+#% if cookiecutter.tracing == "opentelemetry"
+        kept = spans.task(name, kept)
+#% endif
         return self._track(self._guard(name, kept), name)
 
     def every(
@@ -145,7 +154,11 @@ class Tasks:
     ) -> None:
         due = time.monotonic() + seconds
         while not await self._drains_before(due + random.uniform(0, jitter)):
+#% if cookiecutter.tracing == "opentelemetry"
+            await self._guard(name, spans.task(name, work(), periodic=True))
+#% else
             await self._guard(name, work())
+#% endif
             due = max(due + seconds, time.monotonic())
 
 #% if cookiecutter.leader_election == "yes"
