@@ -59,7 +59,7 @@ class AccessLog:
         self._write = pipe.write_soon
         # Formatted once: it is the same for every request.
         self._identity = "".join(f'"{key}": {_quote(value)}, ' for key, value in identity.items())
-        self._share = share
+        self._share, self._weight = share, f'"share": {share:g}, '
         self._as_json = as_json
         self._phase = phase
         self._second = 0
@@ -71,7 +71,7 @@ class AccessLog:
         if self._share < 1 and 200 <= status < 300 and not by:
             if random.random() >= self._share:
                 return
-            weight = f'"share": {self._share:g}, '
+            weight = self._weight
         path = request.path
         if len(path) > LONGEST_PATH:
             path = f"{path[:LONGEST_PATH]}..."

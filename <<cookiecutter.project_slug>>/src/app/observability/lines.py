@@ -12,6 +12,9 @@ from structlog.typing import EventDict, WrappedLogger
 #: Most characters of a line, which are bytes: container runtimes split longer ones.
 LONGEST = 16 * 1024 - 1
 REDACTED = "[redacted]"
+#: Fields that are kept if there are so many that each would get less than LEAST characters.
+ESSENTIAL = ("event", "level", "timestamp", "logger", "request_id", "phase", "pod")
+LEAST = 100
 #: Levels below which a value is not looked into.
 DEPTH = 5
 
@@ -96,24 +99,31 @@ def render(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
 
 def line(event: EventDict) -> str:
     """``event`` as JSON in one line, without its break; the longest values are cut to fit."""
-    text = _json(event)
+    text, room = _json(event), LONGEST
     while len(text) > LONGEST:
-        longest = max(event, key=lambda key: len(_json(event[key])))
-        size = len(_json(event[longest]))
-        kept = _cut(event[longest], size - (len(text) - LONGEST) - 100, size)
-        if len(_json(kept)) >= size:  # many short values
-            names = ("event", "level", "timestamp", "logger", "request_id", "phase", "pod")
-            event = {key: event[key] for key in names if key in event}
-            kept = event.get("event")
-            longest = "event"
-        event = {**event, longest: kept, "cut": True}
-        text = _json(event)
+        room = room * 9 // 10
+        text = _json(_shortened(event, room))
     return text
 
 
-def _cut(value: Any, room: int, size: int) -> Any:
-    """``value``, which takes ``size`` characters, in about ``room`` of them."""
-    share = max(0.0, room / size)
+def _shortened(event: EventDict, room: int) -> EventDict:
+    """``event`` in about ``room`` characters."""
+    sizes = {key: len(_json({key: value})) for key, value in event.items()}
+    left, most = room, 0
+    for rest, size in zip(range(len(sizes), 0, -1), sorted(sizes.values()), strict=True):
+        most = left // rest  # for each of the longer ones
+        if size > most:
+            break
+        left -= size
+    if most < LEAST:
+        event = {key: event[key] for key in ESSENTIAL if key in event}
+        most = room // len(ESSENTIAL)
+    kept = {k: v if sizes[k] <= most else _cut(v, most / sizes[k]) for k, v in event.items()}
+    return {**kept, "cut": True}
+
+
+def _cut(value: Any, share: float) -> Any:
+    """About this ``share`` of ``value``."""
     if isinstance(value, list):
         kept = int(len(value) * share)
         return [*value[:kept], f"... {len(value) - kept} more"]
