@@ -71,8 +71,7 @@ class Stop:
     components: Components
     identity: Identity
     cluster: Cluster
-    #: That of STOPPING; None before.
-    budget: Budget | None = None
+    budget: Budget | None = None  # of STOPPING
     _connections_before: int = 0
     _decided_by: str = ""
     #: Seconds of the stop's time that requests have already used.
