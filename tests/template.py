@@ -1,5 +1,6 @@
 """The template as the tests see it: where it is, how to copy it, how to bake it."""
 
+import itertools
 import json
 import os
 import shutil
@@ -29,12 +30,12 @@ FULLEST: Answers = {n: next(v for v in values if v not in NOTHING) for n, values
 
 
 def combinations() -> Iterator[Answers]:
-    """The defaults, each answer changed alone, and the smallest and the largest project."""
-    yield DEFAULTS
-    for name, values in CHOICES.items():
-        yield from (DEFAULTS | {name: value} for value in values[1:])
-    yield LEANEST
-    yield FULLEST
+    """Those with at most two answers changed, and the smallest and the largest project."""
+    for values in itertools.product(*CHOICES.values()):
+        answers = dict(zip(CHOICES, values, strict=True))
+        changed = [name for name in CHOICES if answers[name] != DEFAULTS[name]]
+        if len(changed) <= (1 if "python_version" in changed else 2) or answers in (LEANEST, FULLEST):
+            yield answers
 
 
 #: The combinations by a readable name.

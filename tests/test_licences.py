@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.template import ROOT, Template, surroundings
+from tests.template import ROOT, Answers, Template, surroundings
 
 #: Of these a closed service may be made. MPL-2.0 asks for changes of its own files only.
 PERMISSIVE = re.compile(
-    r"(?i)\(?(MIT|0BSD|BSD|ISC|Apache|PSF|Python Software Foundation|MPL|Mozilla Public License|Unlicense)\b"
+    r"(?i)\(?(MIT|0BSD|(3-Clause )?BSD|ISC|Apache|PSF|Python Software Foundation|MPL|Mozilla Public License"
+    r"|Unlicense)\b"
 )
 #: Tools that nothing is made of: they may be under anything that lets everybody run them.
 TOOLS = {"text-unidecode"}
@@ -36,9 +37,9 @@ def test_of_the_tools() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("leader_election", ["no", "yes"])
-def test_of_a_new_project(tmp_path: Path, leader_election: str) -> None:
-    project = Template.copied_to(tmp_path).bake(leader_election=leader_election)
+@pytest.mark.parametrize("answers", [{}, {"leader_election": "yes", "tracing": "opentelemetry"}], ids=["least", "most"])
+def test_of_a_new_project(tmp_path: Path, answers: Answers) -> None:
+    project = Template.copied_to(tmp_path).bake(**answers)
     subprocess.run(["make", "setup", ".venv/.chart", ".venv/.cluster"], cwd=project, env=surroundings(), check=True)
     assert refused(project / ".venv/bin/python") == {}
 

@@ -9,6 +9,8 @@ USAGE = """usage: python -m app COMMAND
 
   serve        run the service until SIGTERM or SIGINT
   drain        drain the running service and wait for it: the preStop hook
+  level [NAME] print the lowest level that the running service logs, or change it:
+               debug, info, warning or error
   probe NAME   ask livez, readyz or startupz; exit 0 on success
   whoami       print which pod this is and the state of its endpoint
   settings     list all settings with range, default and description
@@ -24,6 +26,10 @@ def main() -> int:
             from app.lifecycle.management import prestop
 
             return prestop.drain()
+        case ["level", *names] if len(names) < 2:
+            from app.lifecycle.management import prestop
+
+            return prestop.level(*names)
         case ["probe", name]:
             from app.lifecycle.management import prestop
 
@@ -67,15 +73,17 @@ def _serve() -> int:
     signals.install()
     early = listen_early()
 
-    from app import wiring
     from app.environment import SettingsError, load
-    from app.main import create_service
 
     try:
         settings = load()
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
+
+    from app import wiring
+    from app.main import create_service
+
     try:
         service = create_service(settings)
         wiring.configure_logging(service, settings)

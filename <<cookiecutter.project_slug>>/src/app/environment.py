@@ -10,6 +10,9 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from app.lifecycle.settings import Group
+#% if cookiecutter.tracing == "opentelemetry"
+from app.observability import otel
+#% endif
 from app.settings import PREFIX, Settings
 
 
@@ -26,6 +29,9 @@ def load() -> Settings:
         # Unknown names are already in ``wrong``, with a suggestion.
         details = [dict(d) for d in error.errors() if d["type"] != "extra_forbidden"]
         wrong.extend(_sentence(detail) for detail in details)
+#% if cookiecutter.tracing == "opentelemetry"
+    wrong += otel.wrong_variables()
+#% endif
     if wrong:
         raise SettingsError("\n".join(wrong))
     return settings

@@ -31,6 +31,12 @@ class Log(Group):
         default="auto", description="auto: console on a terminal, else JSON."
     )
     access: bool = Field(default=True, description="Log a line per request, except for probes.")
+    access_share: float = Field(
+        default=1,
+        ge=0,
+        le=1,
+        description="Share of the requests with a 2xx status that get a line, chosen at random.",
+    )
 
 
 class Settings(BaseSettings):

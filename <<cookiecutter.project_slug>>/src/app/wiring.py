@@ -119,5 +119,6 @@ def configure_logging(service: Service, settings: Settings) -> None:
             as_json=logging.is_json(settings.log.format),
             phase=service.phase,
             identity=service.identity,
+            share=settings.log.access_share,
         )
         service.traffic.on_done.append(access_log)

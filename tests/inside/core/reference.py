@@ -13,7 +13,7 @@ from app.lifecycle.http.measured import OTHER
 from app.lifecycle.http.request import CLIENT_GONE
 from app.lifecycle.http.route import UNMATCHED
 from app.lifecycle.report import Report
-from app.observability.access import LONGEST_AGENT
+from app.observability.access import LONGEST_AGENT, LONGEST_PATH
 from app.observability.histogram import MOST_SERIES
 from app.observability.histogram import OVERFLOW as OVERFLOW_LABELS
 from app.observability.metrics import braced
@@ -155,7 +155,8 @@ A metric has at most {MOST_SERIES:,} sets of labels. More share one, `{OVERFLOW}
 
 One JSON object per line on standard output, or text in a terminal (`APP_LOG__FORMAT`). Every line has
 `event`, `level`, `timestamp` and `phase`; lines of a request, and those logged on its behalf, have
-`request_id`. Where known, every line also has `pod`, `namespace`, `node` and `zone`.
+`request_id`. Where known, every line also has `pod`, `namespace`, `node` and `zone`. An error is in
+`exception_type`, `exception_message` and `exception`, the traceback. [Logs](logs.md) has more.
 
 A thread writes the log: when standard output is blocked, for example by a log driver that stalls,
 requests and the stop go on. Up to {LIMIT // 1024**2} MiB of lines wait; more are dropped, counted in
@@ -176,7 +177,8 @@ The fields of `request`:
   `slow reader`: the service disconnected a client that was too slow. `idle`: it closed a WebSocket
   without messages. `deadline`: the request took too long. `stop`: the request was ended or cut off
   because the service stops.
-- `user_agent`: at most {LONGEST_AGENT} characters of it.
+- `user_agent`, `path`: at most {LONGEST_AGENT} and {LONGEST_PATH} characters of them.
+- `share`: only if `APP_LOG__ACCESS_SHARE` is below 1. The line stands for `1 / share` requests.
 
 In a terminal, control characters and those that change the direction of text are shown as escapes.
 

@@ -20,6 +20,9 @@ from typing import Any, TypeVar
 
 from app.lifecycle.http.deadlines import HEADER, RULE, deadline_of, rule_of
 from app.lifecycle.http.exchange import Exchange
+#% if cookiecutter.tracing == "opentelemetry"
+from app.observability import spans
+#% endif
 from app.observability.logging import current_request
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
@@ -106,15 +109,28 @@ def raise_if_expired() -> None:
 
 
 async def propagate(request: Any) -> None:
-    """An event hook for httpx: the called service learns how much time is left.
+    """An event hook for httpx: the called service learns whose request this is part of.
 
-    Sets ``X-Request-Timeout``, and lowers the request's own timeouts to the remaining time::
+#% if cookiecutter.tracing == "opentelemetry"
+    Sets ``traceparent`` and ``baggage``, ``X-Request-ID`` unless the call has one, and how much
+    time is left, ``X-Request-Timeout``; lowers the call's own timeouts to that::
+
+#% else
+    Sets ``X-Request-ID`` unless the call has one, and how much time is left,
+    ``X-Request-Timeout``; lowers the call's own timeouts to that::
+
+#% endif
 
         httpx.AsyncClient(event_hooks={"request": [deadline.propagate]})
 
     Raises DeadlineExceeded if none is left.
     """
     raise_if_expired()
+#% if cookiecutter.tracing == "opentelemetry"
+    spans.inject(request.headers)
+#% endif
+    if (current := current_request.get()) is not None:
+        request.headers.setdefault("x-request-id", current.request_id)
     left = remaining()
     if left == math.inf:
         return

@@ -35,6 +35,9 @@ from app.lifecycle.report import Journal, time_to_write
 from app.lifecycle.signals import Signals
 from app.lifecycle.stop import Stop, Times
 from app.lifecycle.tasks import Tasks
+#% if cookiecutter.tracing == "opentelemetry"
+from app.lifecycle.telemetry import Telemetry
+#% endif
 from app.lifecycle.watchdog import MARGIN, Watchdog, busy_threads, unresponsive_tasks
 from app.observability.pipe import flush_prints
 
@@ -156,6 +159,9 @@ class Service:
                 grace=times.grace,
             )
         watchdog = Watchdog(self.lifecycle)
+#% if cookiecutter.tracing == "opentelemetry"
+        self.telemetry = Telemetry(self.traffic, self._options.identity)
+#% endif
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             code = runner.run(self._live(signals, server, management, watchdog))
             printed = flush_prints(time_to_write(self.lifecycle))
@@ -251,6 +257,9 @@ class Service:
         if not starting.cancelled():
             await stop.drain()
         await stop.stop()
+#% if cookiecutter.tracing == "opentelemetry"
+        await self.telemetry.flush(self.journal, stop.report(), stop.budget)
+#% endif
         self.lifecycle.advance(Phase.STOPPED, self.lifecycle.reason)
         await asyncio.to_thread(management.stop)
         report = stop.report()

@@ -73,9 +73,9 @@ class Stop:
     cluster: Cluster
     #: What is known of the endpoint; None before the drain, and if it is not watched.
     rotation: Rotation | None = None
+    budget: Budget | None = None  # of STOPPING
     _connections_before: int = 0
     _decided_by: str = ""
-    _budget: Budget | None = None
     #: Seconds of the stop's time that requests have already used.
     _used: float = 0.0
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
@@ -201,7 +201,7 @@ class Stop:
         """STOPPING: close the listener, then the rest in order, each within its budget."""
         lifecycle = self.lifecycle
         lifecycle.advance(Phase.STOPPING, lifecycle.reason)
-        self._budget = budget = Budget(lifecycle, self.times.stop - self._used)
+        self.budget = budget = Budget(lifecycle, self.times.stop - self._used)
         self.checks.stop()
 
         self.server.close_listener()
@@ -280,7 +280,7 @@ class Stop:
             tasks_finished=self.tasks.finished,
             tasks_cut=list(self.tasks.cut),
             requests_cut=list(self.traffic.requests_cut),
-            overran=self._budget.overran() if self._budget else {},
+            overran=self.budget.overran() if self.budget else {},
             found_grace=round(self.lifecycle.found_grace, 1),
             cut=list(self.journal.cut),
         )

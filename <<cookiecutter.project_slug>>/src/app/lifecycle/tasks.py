@@ -18,8 +18,14 @@ from app.lifecycle.budget import clean_up
 #% if cookiecutter.leader_election == "yes"
 from app.lifecycle.kubernetes.leadership import Leadership
 #% endif
+#% if cookiecutter.tracing == "opentelemetry"
+from app.lifecycle.phase import Lifecycle, Phase
+from app.observability import spans
+
+#% else
 from app.lifecycle.phase import Lifecycle, Phase
 
+#% endif
 log = structlog.get_logger(__name__)
 
 
@@ -76,6 +82,9 @@ class Tasks:
         gets its share of the stop's budget before it is cancelled.
         """
         kept = deadline.keep(work) if keep_deadline else deadline.drop(work)
+#% if cookiecutter.tracing == "opentelemetry"
+        kept = spans.task(name, kept)
+#% endif
         return self._track(self._guard(name, kept), name)
 
     def every(
@@ -166,7 +175,12 @@ class Tasks:
         due = time.monotonic() + rounds.seconds
         while not await self._drains_before(due + random.uniform(0, rounds.jitter), rounds):
             rounds.last_run, rounds.running = time.time(), True
+#% if cookiecutter.tracing == "opentelemetry"
+            work = spans.task(rounds.name, rounds.work(), periodic=True)
+            await self._guard(rounds.name, work)
+#% else
             await self._guard(rounds.name, rounds.work())
+#% endif
             rounds.runs, rounds.running = rounds.runs + 1, False
             due = max(due + rounds.seconds, time.monotonic())
 

@@ -13,11 +13,18 @@ from typing import Literal, Protocol, TextIO
 import structlog
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
+from app.observability import (
+    lines,
+#% if cookiecutter.tracing == "opentelemetry"
+    spans,
+#% endif
+)
 from app.observability.pipe import STDOUT, Pipe
 
 log = structlog.get_logger(__name__)
 
 Format = Literal["auto", "json", "console"]
+LEVELS = ("debug", "info", "warning", "error")
 
 
 class HasRequestId(Protocol):
@@ -46,7 +53,7 @@ def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
 
 
 def configure(
-    level: str, form: Format, context: Callable[[], Mapping[str, object]] = lambda: {}
+    lowest: str, form: Format, context: Callable[[], Mapping[str, object]] = lambda: {}
 ) -> Pipe:
     """Send structlog, the standard library's loggers and warnings to stdout; return its pipe.
 
@@ -60,6 +67,9 @@ def configure(
             event.setdefault(key, value)
         if (request := current_request.get()) is not None:
             event.setdefault("request_id", request.request_id)
+#% if cookiecutter.tracing == "opentelemetry"
+        event.update(spans.ids())
+#% endif
         return event
 
     shared: list[Processor] = [
@@ -71,7 +81,7 @@ def configure(
     ]
     renderer: list[Processor]
     if is_json(form):
-        renderer = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        renderer = [lines.add_error, lines.render]
     else:
         console = structlog.dev.ConsoleRenderer(exception_formatter=_traceback)
         renderer = [_printable_values, console]
@@ -79,18 +89,18 @@ def configure(
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                lines.redact,
+                *renderer,
+            ],
         )
     )
-    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    logging.basicConfig(handlers=[handler], force=True)
+    set_level(lowest)
     logging.captureWarnings(True)
     threading.excepthook = _thread_failed
     sys.unraisablehook = _error_ignored
-    # uvicorn logs each server start and each WebSocket; the phases and the access log suffice.
-    # httpx2 logs each request that it sends, with its query.
-    if level != "debug":
-        for name in ("uvicorn.error", "httpx2"):
-            logging.getLogger(name).setLevel(logging.WARNING)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -102,6 +112,20 @@ def configure(
         cache_logger_on_first_use=True,
     )
     return STDOUT
+
+
+def set_level(level: str) -> None:
+    """Log from ``level`` on, one of LEVELS; from any thread."""
+    logging.getLogger().setLevel(level.upper())
+    # uvicorn logs each server start and each WebSocket; the phases and the access log suffice.
+    # httpx2 logs each request that it sends, with its query.
+    for name in ("uvicorn.error", "httpx2"):
+        logging.getLogger(name).setLevel(logging.NOTSET if level == "debug" else logging.WARNING)
+
+
+def level() -> str:
+    """The lowest level that is logged."""
+    return logging.getLevelName(logging.getLogger().level).lower()
 
 
 def _thread_failed(failed: threading.ExceptHookArgs) -> None:
@@ -134,7 +158,7 @@ def _printable_values(_logger: WrappedLogger, _method: str, event: EventDict) ->
         if key in ("exception", "stack"):
             value = _indented(value)
         elif key != "exc_info":
-            value = printable(value if isinstance(value, str) else repr(value))
+            value = printable(lines.redacted(value if isinstance(value, str) else repr(value)))
         shown[printable(key)] = value
     return shown
 
@@ -145,7 +169,7 @@ def _indented(text: str) -> str:
 
 
 def _traceback(out: TextIO, exc_info: ExcInfo) -> None:
-    out.write("\n" + _indented("".join(traceback.format_exception(*exc_info))))
+    out.write("\n" + _indented(lines.redacted("".join(traceback.format_exception(*exc_info)))))
 
 
 def is_json(form: Format) -> bool:

@@ -69,6 +69,9 @@ CASES: dict[str, Any] = {
             "headers": ["for", "proto", "prefix"],
             "rootPath": "/shop/v1",
         },
+#% if cookiecutter.tracing == "opentelemetry"
+        "tracing": {"endpoint": "http://collector.monitoring:4318/otlp", "sampleRatio": 0.01},
+#% endif
 #% if cookiecutter.leader_election == "yes"
         "leaderElection": {
             "leaseSeconds": 20,

@@ -114,6 +114,9 @@ class Exchange(Request):
             self.records = stream()
             self.stream = True
             self._on_stream(self)
+        if not any(header[0] == b"x-request-id" for header in headers):
+            # Not added in place: an application may send the same list again.
+            message["headers"] = headers = [*headers, (b"x-request-id", self.request_id.encode())]
         if self.lifecycle.draining:
             # A response whose headers went out before the drain keeps its connection; the
             # next response on it closes it.

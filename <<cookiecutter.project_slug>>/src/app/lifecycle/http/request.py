@@ -5,6 +5,9 @@ from typing import Literal
 
 from app.lifecycle.asgi import Receive, Scope
 from app.lifecycle.http.deadlines import Cause
+#% if cookiecutter.tracing == "opentelemetry"
+from app.observability import spans
+#% endif
 from app.observability.logging import request_id_of
 
 #: nginx's status for a client that closed the connection before its response was complete.
@@ -32,11 +35,19 @@ class Request:
     refused: Literal["", "shed", "refused"] = ""
     #: When the response was complete, on the monotonic clock; 0 before.
     responded = 0.0
+#% if cookiecutter.tracing == "opentelemetry"
+    #: Its span, if it is recorded.
+    span: spans.Recorded | None = None
+#% endif
     #: How a WebSocket ended: by its client, or by its handler.
     _client_left = _handler_closed = False
     _outcome: tuple[int, str] | None = None
 
     scope: Scope
+#% if cookiecutter.tracing == "opentelemetry"
+    #: Its ids for logs and exemplars.
+    trace: spans.Trace
+#% endif
     _receive: Receive
 
     @cached_property

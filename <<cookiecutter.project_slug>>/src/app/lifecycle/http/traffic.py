@@ -17,9 +17,15 @@ from app.lifecycle.asgi import App, Receive, Scope, Send
 from app.lifecycle.drain import Evidence, Rotation
 from app.lifecycle.http.deadlines import sweep_forever
 from app.lifecycle.http.exchange import Exchange
+#% if cookiecutter.tracing == "opentelemetry"
+from app.lifecycle.http.route import route_of
+#% endif
 from app.lifecycle.http.server import HttpServer
 from app.lifecycle.http.threads import OverdueThreads
 from app.lifecycle.phase import Lifecycle
+#% if cookiecutter.tracing == "opentelemetry"
+from app.observability import spans
+#% endif
 from app.observability.logging import current_request
 
 log = structlog.get_logger(__name__)
@@ -53,6 +59,9 @@ class Traffic:
         self.exchanges: set[Exchange] = set()
         #: Those that are streams and not complete.
         self.open_streams: set[Exchange] = set()
+#% if cookiecutter.tracing == "opentelemetry"
+        self.tracing = spans.Tracing()
+#% endif
         #: Called with each exchange that becomes a stream.
         self.on_stream: Callable[[Exchange], object] | None = None
         #: Called during a stop when the last request in flight is done.
@@ -82,6 +91,9 @@ class Traffic:
         exchange = Exchange(scope, receive, send, self._lifecycle, self._on_stream)
         exchange.body_limit = self._body_limit
         token = current_request.set(exchange)
+#% if cookiecutter.tracing == "opentelemetry"
+        traced = self.tracing.begin(exchange)
+#% endif
         self.last_request = exchange.began
         self.exchanges.add(exchange)
         try:
@@ -107,10 +119,16 @@ class Traffic:
             seconds = time.monotonic() - exchange.began
             for done in self.on_done:
                 done(exchange, seconds)
+#% if cookiecutter.tracing == "opentelemetry"
+            self.tracing.end(exchange, route_of)
+#% endif
         # Breaks the cycle task -> context -> exchange -> task, so that no request waits for
         # the garbage collector. After an error it stays: the server still logs the
         # traceback, with the request's id.
         current_request.reset(token)
+#% if cookiecutter.tracing == "opentelemetry"
+        spans.detach(traced)
+#% endif
         return None
 
     @property

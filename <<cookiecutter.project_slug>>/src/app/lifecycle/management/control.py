@@ -1,5 +1,6 @@
 """The control socket: the ``drain`` command starts a stop, and the service answers when drained.
 
+``level`` tells the lowest level that is logged, and ``level debug`` changes it.
 A Unix socket in the pod's own ``/run/app``: whoever can reach it can already run programs
 in the container. The management thread serves it, so that readiness becomes false even
 while the main loop is blocked.
@@ -12,8 +13,13 @@ import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import structlog
+
 from app.lifecycle.phase import Lifecycle, Phase
 from app.lifecycle.report import Journal
+from app.observability.logging import LEVELS, level, set_level
+
+log = structlog.get_logger(__name__)
 
 #: Seconds that a hook gets to read its last line before the process exits.
 LAST_READ = 1.0
@@ -22,7 +28,7 @@ COMMAND_BYTES, COMMAND_TIMEOUT = 64, 5.0
 
 
 class Control:
-    """Serves ``path``; the line ``drain`` requests a stop and follows it.
+    """Serves ``path``; the line ``drain`` requests a stop and follows it, ``level`` is the log's.
 
     At most ``clients`` are connected. One more closes the oldest that has sent no command,
     or the new one if all wait for the drain.
@@ -94,7 +100,7 @@ class Control:
                     await self._drain(writer)
                     await reader.read(1)
                 elif command:
-                    writer.write(b"error unknown command; available: drain\n")
+                    writer.write(_level(command.decode("utf-8", "replace")))
         finally:
             self._forget(task)
             writer.close()
@@ -121,6 +127,19 @@ class Control:
         last = f"cut {', '.join(cut)}" if cut else "drained nothing was cut off"
         writer.write(f"{last}\n".encode())
         await writer.drain()
+
+
+def _level(command: str) -> bytes:
+    """Answer ``level``, and set the level of the log if it names one."""
+    name, _, wanted = command.partition(" ")
+    if name != "level":
+        return b"error unknown command; available: drain, level\n"
+    if wanted and wanted not in LEVELS:
+        return f"error {wanted!r} is not a level: use {', '.join(LEVELS)}\n".encode()
+    if wanted and wanted != level():
+        log.warning("log level changed", before=level(), now=wanted)
+        set_level(wanted)
+    return f"level {level()}\n".encode()
 
 
 async def _command(reader: asyncio.StreamReader) -> bytes:

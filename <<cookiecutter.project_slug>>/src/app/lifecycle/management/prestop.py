@@ -66,10 +66,7 @@ def drain() -> int:
     before that.
     """
     try:
-        path = control_socket(
-            os.environ.get("APP_CONTROL_SOCKET") or "/run/app/control.sock",
-            _port("APP_PORT", "8080"),
-        )
+        path = _socket_path()
     except ValueError as error:
         print(error, file=sys.stderr)
         return 1
@@ -99,6 +96,29 @@ def _follow(answers: Iterable[str]) -> int:
             return 1
     print("the service exited before it was drained", file=sys.stderr)
     return 1
+
+
+def level(name: str = "") -> int:
+    """Print the lowest level that is logged, after changing it to ``name`` if given."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(PROBE_TIMEOUT)
+            connection.connect(str(_socket_path()))
+            connection.sendall(f"level {name}\n".encode())
+            kind, _, text = connection.makefile("r", encoding="utf-8").readline().partition(" ")
+    except (OSError, ValueError) as error:
+        print(f"the service could not be asked: {error}", file=sys.stderr)
+        return 1
+    if kind != "level":
+        print(text.strip() or "the service did not answer", file=sys.stderr)
+        return 2
+    print(text.strip())
+    return 0
+
+
+def _socket_path() -> Path:
+    configured = os.environ.get("APP_CONTROL_SOCKET") or "/run/app/control.sock"
+    return control_socket(configured, _port("APP_PORT", "8080"))
 
 
 def probe(name: str) -> int:

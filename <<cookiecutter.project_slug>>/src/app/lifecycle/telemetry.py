@@ -1,0 +1,103 @@
+"""Begins and ends the export of traces; the stop itself becomes one."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import structlog
+
+from app.lifecycle.budget import AT_LEAST, Budget
+from app.lifecycle.event import Event
+from app.lifecycle.http.traffic import Traffic
+from app.lifecycle.kubernetes.identity import Identity
+from app.lifecycle.report import Journal, Report
+from app.observability import otel, spans
+
+if TYPE_CHECKING:
+    from app.observability.exporting import Exporting
+
+log = structlog.get_logger(__name__)
+
+#: The name of this service, and of its distribution.
+NAME = "<< cookiecutter.project_slug >>"
+#: Most seconds that a stop waits for the collector.
+LONGEST_FLUSH = 2.0
+
+
+class Telemetry:
+    """The traces of ``traffic`` and of the tasks."""
+
+    _exporting: "Exporting | None" = None
+
+    def __init__(self, traffic: Traffic, identity: Identity) -> None:
+        """Sends nothing, and imports nothing for it, unless OTEL_* variables name a collector."""
+        sampling, ids = spans.Sampling(), None
+        if otel.exports():
+            from app.observability.exporting import Exporting
+
+            sampling = otel.sampling()
+            self._exporting = Exporting(sampling, _resource(identity))
+            ids = self._exporting.ids
+        traffic.tracing = spans.Tracing(sampling, ids, otel.headers())
+        self._sampling = sampling
+
+    async def flush(self, journal: Journal, report: Report, budget: Budget | None) -> None:
+        """Send the trace of the stop and what else is queued, in what is left of ``budget``."""
+        if self._exporting is None:
+            return
+        left = budget.left("leftovers") if budget else 0.0
+        if self._sampling.share:
+            _record_stop(journal, report)
+        sent, exporting = Event(), self._exporting
+
+        def send() -> None:
+            exporting.shutdown()
+            sent.set()
+
+        # A daemon: a thread of a pool would be waited for at exit.
+        threading.Thread(target=send, name="flush of traces", daemon=True).start()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(max(left, AT_LEAST), LONGEST_FLUSH)):
+                await sent.wait()
+        if not sent.is_set():
+            log.warning("traces not sent", reason="the collector did not answer in time")
+
+
+def _resource(identity: Identity) -> dict[str, str]:
+    known = {
+        "service.name": NAME,
+        "service.version": version(NAME),
+        "service.instance.id": identity.uid,
+        "k8s.pod.name": identity.pod,
+        "k8s.pod.uid": identity.uid,
+        "k8s.namespace.name": identity.namespace,
+        "k8s.node.name": identity.node,
+        "cloud.availability_zone": identity.zone,
+    }
+    return {key: value for key, value in known.items() if value}
+
+
+def _record_stop(journal: Journal, report: Report) -> None:
+    """A trace of its own, always recorded: there is one in the life of a pod."""
+    began = time.time_ns() - int(report.seconds["total"] * 1e9)
+    span = spans.always("stop", began)
+    for step in journal.steps:
+        seconds, _, text = step.text.strip().partition(" s  ")
+        span.add_event(text, timestamp=began + int(float(seconds) * 1e9))
+    span.set_attributes(
+        {
+            "reason": report.reason,
+            "decided_by": report.decided_by,
+            "exit_code": report.exit_code,
+            "requests_served": report.requests_served,
+            "requests_refused": report.requests_refused,
+            "streams_ended": report.streams_ended,
+            "cut": report.cut,
+        }
+    )
+    if report.exit_code:
+        spans.mark_failed(span, f"cut off: {', '.join(report.cut)}")
+    span.end()

@@ -1,0 +1,1 @@
+"""Traces: a collector that keeps what it gets, and collectors that fail."""
