@@ -160,7 +160,7 @@ class Service:
             )
         watchdog = Watchdog(self.lifecycle)
 #% if cookiecutter.tracing == "opentelemetry"
-        self.telemetry = Telemetry(self.traffic, self._options.identity)
+        self.telemetry = Telemetry(self.traffic, self.http_metrics, self.options.identity)
 #% endif
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             code = runner.run(self._live(signals, server, management, watchdog))

@@ -11,6 +11,8 @@ import structlog
 
 from app.lifecycle.budget import AT_LEAST, Budget
 from app.lifecycle.event import Event
+from app.lifecycle.http.exchange import Exchange
+from app.lifecycle.http.measured import HttpMetrics
 from app.lifecycle.http.traffic import Traffic
 from app.lifecycle.kubernetes.identity import Identity
 from app.lifecycle.report import Journal, Report
@@ -28,11 +30,11 @@ LONGEST_FLUSH = 2.0
 
 
 class Telemetry:
-    """The traces of ``traffic`` and of the tasks."""
+    """The traces of ``traffic`` and of the tasks; ``metrics`` get exemplars."""
 
     _exporting: "Exporting | None" = None
 
-    def __init__(self, traffic: Traffic, identity: Identity) -> None:
+    def __init__(self, traffic: Traffic, metrics: HttpMetrics, identity: Identity) -> None:
         """Sends nothing, and imports nothing for it, unless OTEL_* variables name a collector."""
         sampling, ids = spans.Sampling(), None
         if otel.exports():
@@ -41,6 +43,7 @@ class Telemetry:
             sampling = otel.sampling()
             self._exporting = Exporting(sampling, _resource(identity))
             ids = self._exporting.ids
+            metrics.exemplar = _recorded
         traffic.tracing = spans.Tracing(sampling, ids, otel.headers())
         self._sampling = sampling
 
@@ -64,6 +67,11 @@ class Telemetry:
                 await sent.wait()
         if not sent.is_set():
             log.warning("traces not sent", reason="the collector did not answer in time")
+
+
+def _recorded(exchange: Exchange) -> str | None:
+    """The trace id of ``exchange``, if its trace is recorded."""
+    return exchange.trace.trace_id if exchange.span is not None else None
 
 
 def _resource(identity: Identity) -> dict[str, str]:

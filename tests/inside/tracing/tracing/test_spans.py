@@ -80,6 +80,23 @@ def test_a_call_is_one_tree_over_two_services(serve: Start, collector: Collector
     assert client.attributes["http.response.status_code"] == 200
 
 
+def test_an_exemplar_is_the_trace_that_was_recorded(serve: Start, collector: Collector) -> None:
+    service = serve(APP, **settings(collector))
+    service.get("/things/7", traceparent=UNSAMPLED)
+    assert "trace_id" not in metrics(service)
+    service.get("/things/7", traceparent=SAMPLED)
+    assert f'trace_id="{TRACE}"' in metrics(service)
+    assert collector.one("GET /things/{name}").trace_id == TRACE
+    assert service.logged("request")["trace_id"] == TRACE
+
+
+def metrics(service: Service) -> str:
+    """The buckets of durations as OpenMetrics."""
+    answer = service.probe("metrics", accept="application/openmetrics-text")
+    lines = answer.body.decode().splitlines()
+    return "".join(line for line in lines if line.startswith("http_server_request_duration"))
+
+
 def test_a_server_span_tells_of_its_request(serve: Start, collector: Collector) -> None:
     pod = {"POD_NAME": "web-1", "POD_NAMESPACE": "prod", "POD_UID": "u-1", "NODE_NAME": "n-1"}
     service = serve(
