@@ -140,8 +140,8 @@ is none, and 2 for wrong usage.
 
 Requests have the names and labels of OpenTelemetry:
 
-- `http_route`: the template of the route, with the prefixes of routers and mounts; never the path. A request that
-  matches none has `{UNMATCHED}`, a mounted application that has no such route ends in `/{{path}}`.
+- `http_route`: the template of the route, with the prefixes of routers and mounts; never the path. `{UNMATCHED}`
+  for a request that matches none or was shed, `/{{path}}` at the end for one that a mounted application does not know.
 - `http_request_method`: `{OTHER}` for a non-standard method.
 - `http_response_status_code`: as in the [log](#log): {CLIENT_GONE} if the client has left.
 - `error_type`: only where a request failed. The status from 500 on, or what ended it early: `deadline`, `client gone`,

@@ -233,6 +233,19 @@ def test_so_is_that_of_websockets_and_hosts() -> None:
     assert asyncio.run(ask(app, "/m/items/2", host=host)) == "/m/items/{number}"
 
 
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"route": object()},
+        {"route": None, "router": object(), "path": "/a"},
+        {"route": object(), "fastapi": {"effective_route_context": object()}},
+        {"app_root_path": "", "root_path": "/a", "router": SimpleNamespace(routes=[object()])},
+    ],
+)
+def test_a_router_of_another_kind_fails_no_request(found: dict[str, Any]) -> None:
+    assert route_of({"endpoint": len, **found}) == UNMATCHED
+
+
 def test_without_proc_the_rest_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def names() -> set[str]:
         return {metric.name for metric in process.process_metrics()}

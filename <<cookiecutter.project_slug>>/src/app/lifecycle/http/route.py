@@ -20,10 +20,18 @@ def route_of(scope: Scope) -> str:
     """The template of the route, with the prefixes of included routers and mounts.
 
     Valid when the handler is done: the router fills in ``scope``. UNMATCHED if there is no
-    route, or a middleware passed on a copy of the scope.
+    route, if a middleware passed on a copy of the scope, or if the router is of another kind
+    than FastAPI's and Starlette's.
     """
     if "endpoint" not in scope:
         return UNMATCHED
+    try:
+        return _template(scope)
+    except (AttributeError, LookupError, TypeError):
+        return UNMATCHED
+
+
+def _template(scope: Scope) -> str:
     route = scope.get("route")
     # FastAPI: what an included router makes of a route that knows nothing of it.
     context = scope.get("fastapi", {}).get("effective_route_context")
