@@ -50,6 +50,9 @@ CASES: dict[str, Case] = {
         TRAFFIC | failing("0x30 67+67x30 2077x60"),
         {30: QUIET, 45: BURNING, 60: BURNING, 100: {"AvailabilityBurnSlow"}},
     ),
+    "a tenth of requests fails for three minutes": Case(
+        TRAFFIC | failing("0x55 67+67x3 268x5"), {58: {"AvailabilityBurnSlow"}}
+    ),
     "requests are cut off by their deadline": Case(
         TRAFFIC | failing("0x30 67+67x30", "deadline"), {30: QUIET, 45: BURNING}
     ),
