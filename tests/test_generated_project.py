@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.template import Answers, Template, git, surroundings
+from tests.template import LEANEST, Answers, Template, git, surroundings
 
 pytestmark = pytest.mark.slow
 #: Twice as many as there are cores: a third of their time these tests compute, the rest they wait.
@@ -46,9 +46,6 @@ def is_served(url: str) -> bool:
     with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310
         return bool(answer.status == 200)
     return False
-
-
-LEANEST = {"drill": "no", "ci": "none"}
 
 
 @pytest.fixture(

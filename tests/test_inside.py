@@ -1,7 +1,7 @@
 """The tests of what only the template's maintainers change, run where it runs: in a generated project.
 
-``tests/inside/core`` is laid over the tests of every project that is baked here, ``drill`` and
-``leader_election`` and ``tracing`` over those with that answer. ``make inside`` makes such a project to work in.
+``tests/inside/core`` is laid over the tests of every project that is baked here, the other folders over those
+with the answer of that name. ``make inside`` makes such a project to work in.
 """
 
 import os
@@ -44,10 +44,14 @@ TRACING = [
 SUITES = {"leader_election": LEADING, "tracing": TRACING}
 CHART_SUITES = {
     "leader_election": [
+        "tests/chart/test_dashboard.py",
         "tests/chart/test_definitions.py",
         "tests/chart/test_leases.py",
         "tests/chart/test_objects.py",
         "tests/chart/test_rendering.py",
+        "tests/chart/test_rules.py::test_every_alert_fires_in_some_case",
+        "tests/chart/test_rules.py::test_who_fires_when[nobody leads]",
+        "tests/chart/test_rules.py::test_who_fires_when[two lead]",
     ],
     "tracing": ["tests/chart/test_rendering.py", "tests/chart/test_tracing.py"],
 }

@@ -19,6 +19,13 @@ newer keys (--reuse-values), and an empty key in a values file is null. Every te
 {{- end -}}
 {{- end -}}
 
+#% if cookiecutter.monitoring == "prometheus"
+{{/* The seconds of a duration such as 30s or 1m. */}}
+{{- define "<< cookiecutter.project_slug >>.seconds" -}}
+{{- mul (trimSuffix "m" . | trimSuffix "s" | int) (ternary 60 1 (hasSuffix "m" .)) -}}
+{{- end -}}
+
+#% endif
 {{/* Removes null keys from a map and the maps in it. */}}
 {{- define "<< cookiecutter.project_slug >>.withoutNulls" -}}
 {{- range $name, $value := . -}}

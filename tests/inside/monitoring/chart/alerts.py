@@ -42,6 +42,15 @@ def one(name: str, labels: str, values: str) -> dict[str, str]:
     return {f"{name}{{{labels}}}": values}
 
 
+def draining(seconds: str) -> dict[str, str]:
+    """The last two scrapes of a pod, after five minutes of others."""
+    return (
+        one("app_drain_seconds", SELF, f"0x29 {seconds} stale")
+        | one("app_drain_limit_seconds", SELF, "18x31 stale")
+        | one("app_grace_seconds", SELF, "30x31 stale")
+    )
+
+
 QUIET: set[str] = set()
 BURNING = {"AvailabilityBurn", "AvailabilityBurnSlow"}
 CASES: dict[str, Case] = {
@@ -49,6 +58,9 @@ CASES: dict[str, Case] = {
     "a tenth of requests fails": Case(
         TRAFFIC | failing("0x30 67+67x30 2077x60"),
         {30: QUIET, 45: BURNING, 60: BURNING, 100: {"AvailabilityBurnSlow"}},
+    ),
+    "a tenth of requests fails for three minutes": Case(
+        TRAFFIC | failing("0x55 67+67x3 268x5"), {58: {"AvailabilityBurnSlow"}}
     ),
     "requests are cut off by their deadline": Case(
         TRAFFIC | failing("0x30 67+67x30", "deadline"), {30: QUIET, 45: BURNING}
@@ -84,19 +96,19 @@ CASES: dict[str, Case] = {
         interval="30s",
     ),
     "a drain almost reaches its limit": Case(
-        one("app_drain_seconds", SELF, "0x10 5 15.5 stale")
-        | one("app_drain_limit_seconds", SELF, "18x12 stale")
-        | one("app_grace_seconds", SELF, "30x12 stale")
-        | one("app_requests_in_flight", SELF, "3x12 stale"),
-        {2: QUIET, 6: {"DrainNearLimit"}, 15: {"DrainNearLimit"}, 25: QUIET},
-        interval="30s",
+        draining("2 12") | one("app_requests_in_flight", SELF, "3x31 stale"),
+        {4: QUIET, 6: {"DrainNearLimit"}, 15: {"DrainNearLimit"}, 25: QUIET},
+        interval="10s",
+    ),
+    "a drain has enough time": Case(
+        draining("1 8") | one("app_requests_in_flight", SELF, "3x31 stale"),
+        {6: QUIET, 10: QUIET},
+        interval="10s",
     ),
     "a drain waits, but nothing is in flight": Case(
-        one("app_drain_seconds", SELF, "0x10 5 15.5 stale")
-        | one("app_drain_limit_seconds", SELF, "18x12 stale")
-        | one("app_requests_in_flight", SELF, "0x12 stale"),
+        draining("5 15.5") | one("app_requests_in_flight", SELF, "0x31 stale"),
         {6: QUIET, 10: QUIET},
-        interval="30s",
+        interval="10s",
     ),
     "a stop almost reaches its grace period": Case(
         one("app_drain_seconds", SELF, "0x10 25 stale")
@@ -170,7 +182,7 @@ CASES: dict[str, Case] = {
             f'{SELF},reason="full",priority="normal"',
             "0x10 0+60x20 1200x20",
         ),
-        {9: QUIET, 13: QUIET, 20: {"RequestsShed"}, 40: QUIET},
+        {9: QUIET, 11: QUIET, 16: {"RequestsShed"}, 40: QUIET},
     ),
     "one request is shed now and then": Case(
         TRAFFIC

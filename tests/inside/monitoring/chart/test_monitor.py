@@ -55,7 +55,7 @@ def test_each_part_can_be_left_out(helm: Helm) -> None:
     [
         ("monitoring.enabled needs networkPolicy.managementFrom", {"enabled": True}),
         (
-            "monitoring.scrapeTimeout=1m is longer than monitoring.interval=30s",
+            "monitoring.scrapeTimeout=1m is longer than monitoring.interval=10s",
             {"scrapeTimeout": "1m"},
         ),
         ("monitoring.interval=3m is longer than 2m", {"interval": "3m"}),
