@@ -23,7 +23,7 @@ from app.lifecycle.checks import Checks
 from app.lifecycle.components import Components
 from app.lifecycle.drain import Rotation
 from app.lifecycle.http.exchange import Exchange
-from app.lifecycle.http.route import route_of
+from app.lifecycle.http.route import UNMATCHED, route_of
 from app.lifecycle.http.server import HttpServer
 from app.lifecycle.http.traffic import Traffic
 from app.lifecycle.kubernetes.identity import Cluster, Identity
@@ -148,8 +148,7 @@ def _exchange(one: Exchange) -> Json:
     state = "ending" if one.ended else "responding" if one.status else "no response yet"
     return {
         "method": one.method,
-        "route": route,
-        **({} if route else {"path": one.path[:LONGEST_PATH]}),
+        **({"route": None, "path": one.path[:LONGEST_PATH]} if route == UNMATCHED else {"route": route}),
         "seconds": round(time.monotonic() - one.began, 3),
         "request_id": vars(one).get("request_id") or (request_id_of(given) if given else ""),
         "state": "background work" if one.complete else state,
