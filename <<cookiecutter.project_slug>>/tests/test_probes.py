@@ -56,6 +56,9 @@ def test_the_status_shows_what_is_in_flight(serve: Start) -> None:
     eventually(lambda: service.status()["streams"] == 1, "the stream")
     assert service.status()["phase"] == "ready"
     assert service.status()["checks"].keys() == {"gate"}
+    page = service.probe("statusz", accept="text/html,*/*;q=0.8").body.decode()
+    assert "<title>ready · " in page
+    assert all(part in page for part in ("/slow", "/events", "gate", "queue", "APP_PORT"))
 
 
 def test_nothing_on_the_management_port_drains_the_service(serve: Start) -> None:

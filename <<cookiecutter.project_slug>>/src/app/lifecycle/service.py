@@ -89,9 +89,8 @@ class Service:
         *,
         components: Iterable[Component] = (),
     ) -> None:
-        self.options = options
+        self._options = options
         self.version = options.version
-        self._stop: Stop | None = None
         #: Fields of every log line.
         self.identity = options.identity.fields()
         times = options.times
@@ -122,17 +121,17 @@ class Service:
 
     def _shed_before(self, app: App) -> "Shedding | None":
         """The load shedding in front of ``app``, if it is on."""
-        if self.options.shedding is None:
+        if self._options.shedding is None:
             return None
         from app.lifecycle.http.shedding import Shedding  # only where a limit is set
 
-        return Shedding(app, self.options.shedding)
+        return Shedding(app, self._options.shedding)
 
     def _main_port_probes(self) -> dict[str, App]:
         """The probes on the main port."""
-        if not self.options.probes_on_main_port:
+        if not self._options.probes_on_main_port:
             return {}
-        pod = self.options.identity.pod.encode()
+        pod = self._options.identity.pod.encode()
         who = ((POD_HEADER, pod),) if pod else ()
         return {
             "/livez": asgi(self._probe_routes["/livez"]),
@@ -151,7 +150,7 @@ class Service:
             management.start()
         except StartError as error:
             return _refuse(error)
-        times = self.options.times
+        times = self._options.times
         if times.longest() + MARGIN > times.grace:
             log.warning(
                 "the timeouts exceed the grace period; the watchdog would end the stop",
@@ -160,7 +159,7 @@ class Service:
             )
         watchdog = Watchdog(self.lifecycle)
 #% if cookiecutter.tracing == "opentelemetry"
-        self.telemetry = Telemetry(self.traffic, self.http_metrics, self.options.identity)
+        self.telemetry = Telemetry(self.traffic, self.http_metrics, self._options.identity)
 #% endif
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             code = runner.run(self._live(signals, server, management, watchdog))
@@ -179,7 +178,7 @@ class Service:
         return {**self.identity, "phase": self.phase()}
 
     def _open_ports(self, early: EarlyPort | None) -> tuple[HttpServer, Management]:
-        options = self.options
+        options = self._options
         try:
             path = control_socket(options.control_socket, options.port, create=True)
         except (ValueError, OSError) as error:
@@ -218,16 +217,17 @@ class Service:
         from app.lifecycle.management.statusz import respond
         from app.lifecycle.status import collect
 
-        rotation = self._stop.rotation if self._stop is not None else None
-        return respond(scope, collect(self, server, rotation))
+        options = self._options
+        found = collect(self, server, options.identity, options.cluster, options.settings)
+        return respond(scope, found)
 
     async def _live(
         self, signals: Signals, server: HttpServer, management: Management, watchdog: Watchdog
     ) -> int:
         signals.share_with_loop()
         self.probes.heartbeat.start()
-        self._stop = stop = Stop(
-            times=self.options.times,
+        stop = Stop(
+            times=self._options.times,
             lifecycle=self.lifecycle,
             journal=self.journal,
             traffic=self.traffic,
@@ -235,8 +235,8 @@ class Service:
             checks=self.checks,
             tasks=self.tasks,
             components=self.components,
-            identity=self.options.identity,
-            cluster=self.options.cluster,
+            identity=self._options.identity,
+            cluster=self._options.cluster,
         )
         watchdog.start(stop.report_overrun)
         starting = asyncio.create_task(self._start(server), name="start")
@@ -269,7 +269,7 @@ class Service:
     async def _start(self, server: HttpServer) -> None:
         await self.components.start()
         await server.start()
-        deadlines = self.traffic.keep_deadlines(self.options.limits.websocket_idle)
+        deadlines = self.traffic.keep_deadlines(self._options.limits.websocket_idle)
         self._deadlines = asyncio.create_task(deadlines, name="deadlines")
         self.checks.start()
         self.tasks.start()

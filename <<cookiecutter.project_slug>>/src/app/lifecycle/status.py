@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pydantic import BaseModel
 
@@ -34,6 +34,9 @@ from app.lifecycle.report import Journal
 from app.lifecycle.tasks import Tasks
 from app.observability.logging import request_id_of
 
+if TYPE_CHECKING:
+    from app.lifecycle.http.shedding import Shedding
+
 #: How many requests and streams are listed: the oldest.
 MOST = 50
 #: Longest path that is shown, in characters, where there is no route.
@@ -42,21 +45,6 @@ LONGEST_PATH = 100
 PACKAGES = ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "pydantic", "structlog")
 
 Json = dict[str, object]
-
-
-class _Options(Protocol):
-    @property
-    def identity(self) -> Identity: ...
-    @property
-    def cluster(self) -> Cluster: ...
-    @property
-    def settings(self) -> BaseModel | None: ...
-
-
-class _Shedding(Protocol):
-    @property
-    def limit(self) -> int: ...
-    def status(self) -> dict[str, object]: ...
 
 
 class Parts(Protocol):
@@ -69,24 +57,22 @@ class Parts(Protocol):
     tasks: Tasks
     components: Components
     journal: Journal
-
-    @property
-    def options(self) -> _Options: ...
-    @property
-    def shedding(self) -> _Shedding | None: ...
+    shedding: "Shedding | None"
 
 
-def collect(service: Parts, server: HttpServer, rotation: Rotation | None) -> Json:
-    """Everything; ``rotation`` is what is known of the endpoint, None before a stop."""
-    lifecycle, traffic, tasks, options = (
-        service.lifecycle,
-        service.traffic,
-        service.tasks,
-        service.options,
-    )
-    ready, streams, shedding = service.probes.readyz(), set(traffic.open_streams), service.shedding
+def collect(
+    service: Parts,
+    server: HttpServer,
+    identity: Identity,
+    cluster: Cluster,
+    settings: BaseModel | None,
+) -> Json:
+    """Everything, by keys that people may rely on."""
+    lifecycle, traffic, tasks = service.lifecycle, service.traffic, service.tasks
+    components, shedding = service.components, service.shedding
+    ready, streams = service.probes.readyz(), set(traffic.open_streams)
     return {
-        **options.identity.fields(),
+        **identity.fields(),
         "now": _stamp(time.time()),
         "phase": lifecycle.phase.label,
         "reason": lifecycle.reason,
@@ -109,20 +95,18 @@ def collect(service: Parts, server: HttpServer, rotation: Rotation | None) -> Js
         "overdue_threads": traffic.overdue_threads.count,
         "busy_threads": traffic.overdue_threads.status(),
         "checks": service.checks.results(),
-        "components": {
-            name: _component(service.components, name) for name in service.components.needs
-        },
+        "components": {name: _component(components, name) for name in components.needs},
         "connections": _connections(server),
         "keep_alive_seconds": server.connections.keep_alive.seconds,
         "limits": _limits(server, traffic, shedding),
-        "identity": _identity(options.identity),
-        "endpoint": _endpoint(options.cluster, rotation),
+        "identity": _identity(identity),
+        "endpoint": _endpoint(cluster, traffic.rotation),
 #% if cookiecutter.leader_election == "yes"
         "leadership": tasks.leadership.status(),
 #% endif
         "process": _process(lifecycle),
         "versions": versions(),
-        "settings": dict(described(options.settings)) if options.settings else {},
+        "settings": dict(described(settings)) if settings else {},
     }
 
 
@@ -206,7 +190,7 @@ def _connections(server: HttpServer) -> Json:
     }
 
 
-def _limits(server: HttpServer, traffic: Traffic, shedding: _Shedding | None) -> Json:
+def _limits(server: HttpServer, traffic: Traffic, shedding: "Shedding | None") -> Json:
     """What there is of each, and how much there may be; None: no limit."""
     connections, most = server.connections, None if shedding is None else shedding.limit
     found: dict[str, tuple[float | None, float | None]] = {

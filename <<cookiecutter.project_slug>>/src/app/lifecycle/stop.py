@@ -71,8 +71,6 @@ class Stop:
     components: Components
     identity: Identity
     cluster: Cluster
-    #: What is known of the endpoint; None before the drain, and if it is not watched.
-    rotation: Rotation | None = None
     budget: Budget | None = None  # of STOPPING
     _connections_before: int = 0
     _decided_by: str = ""
@@ -184,7 +182,6 @@ class Stop:
 
         def take(rotation: Rotation, sentence: str) -> None:
             gauge.set_rotation(rotation)
-            self.rotation = rotation
             if sentence:
                 self.journal.note(sentence)
 
@@ -193,7 +190,7 @@ class Stop:
                 self._loop.call_soon_threadsafe(take, rotation, sentence)
 
         watch = RotationWatch(self.identity, self.cluster, tell, fallback=self.times.fallback)
-        take(watch.rotation, "")
+        gauge.set_rotation(watch.rotation)
         watch.start()
         return watch
 

@@ -68,6 +68,8 @@ class Traffic:
         self.on_idle: Callable[[], object] = lambda: None
         #: Called during a stop with each new stream.
         self.on_late_stream: Callable[[Exchange], object] | None = None
+        #: Whether routers still send requests; None until a drain watches that.
+        self.rotation: Rotation | None = None
         #: When the last new request began, on the monotonic clock.
         self.last_request = -math.inf
         #: ``def`` endpoints that go on after their request was cancelled.
@@ -218,7 +220,7 @@ class TrafficGauge:
 
     def set_rotation(self, rotation: Rotation) -> None:
         """Set what is known about the endpoint; in the main thread."""
-        self._rotation = rotation
+        self._rotation = self._traffic.rotation = rotation
         self.wake()
 
     def evidence(self, began: float) -> Evidence:
