@@ -35,12 +35,15 @@ def rules() -> Any:
 
 def configuration(target: str) -> Any:
     """That of a Prometheus next to rules.json."""
+    targets: dict[str, Any] = {"static_configs": [{"targets": [target], "labels": LABELS}]}
+#% if cookiecutter.drill == "yes"
+    # `make drill` writes where its pods are.
+    targets["file_sd_configs"] = [{"files": ["../drill/logs/targets.json"]}]
+#% endif
     return {
         "global": {"scrape_interval": INTERVAL, "evaluation_interval": INTERVAL},
         "rule_files": ["rules.json"],
-        "scrape_configs": [
-            {"job_name": NAME, "static_configs": [{"targets": [target], "labels": LABELS}]}
-        ],
+        "scrape_configs": [{"job_name": NAME, **targets}],
     }
 
 

@@ -23,7 +23,15 @@ from drill.local.containers import Container, Manifests, Rendered
 from drill.local.deployment import Deployment, ReplicaSet
 from drill.local.endpoints import EndpointTable, Service
 from drill.local.kubelet import Pod
-from drill.local.machine import Place, Processes, ServiceAddress, places
+from drill.local.machine import (
+    Place,
+    Processes,
+    ServiceAddress,
+#% if cookiecutter.monitoring == "prometheus"
+    Targets,
+#% endif
+    places,
+)
 from drill.local.nodes import Budget, Nodes, evict
 from drill.plan import Plan
 from drill.record import Change, Endpoint, PodRecord, Timeline
@@ -104,6 +112,9 @@ class LocalCluster:
         self._logs = folder
         self._manifests = Manifests(plan)
         self._places = places()
+#% if cookiecutter.monitoring == "prometheus"
+        self._targets = Targets(folder.parent / "targets.json")
+#% endif
         self._nodes = Nodes()
 
     @property
@@ -251,7 +262,13 @@ class LocalCluster:
             folder = self._volumes / name
             return Container(rendered, record, folder, self._processes, variables), rendered.port
 
+#% if cookiecutter.monitoring == "prometheus"
+        self._targets.add(name, place)
+        task = self._tasks.create_task(pod.run(make), name=f"pod {name}")
+        task.add_done_callback(lambda _: self._targets.remove(name))
+#% else
         self._tasks.create_task(pod.run(make), name=f"pod {name}")
+#% endif
         return pod
 
     def _tell_api(self, change: Change) -> None:

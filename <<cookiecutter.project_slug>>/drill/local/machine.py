@@ -8,6 +8,9 @@ Ctrl-C reaches only the drill, and a kill reaches the process's children.
 """
 
 import asyncio
+#% if cookiecutter.monitoring == "prometheus"
+import json
+#% endif
 import os
 import random
 import signal
@@ -73,6 +76,36 @@ def _can_bind(host: str, port: int) -> bool:
     return True
 
 
+#% if cookiecutter.monitoring == "prometheus"
+class Targets:
+    """A file with the management ports of all pods, for ``make observe-local``."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._places: dict[str, Place] = {}
+
+    def add(self, pod: str, place: Place) -> None:
+        self._places[pod] = place
+        self._write()
+
+    def remove(self, pod: str) -> None:
+        del self._places[pod]
+        self._write()
+
+    def _write(self) -> None:
+        groups = [
+            {
+                "targets": [f"{place.host}:{place.management_port}"],
+                "labels": {"namespace": "local", "pod": pod},
+            }
+            for pod, place in self._places.items()
+        ]
+        new = self._file.with_suffix(".new")
+        new.write_text(json.dumps(groups), "utf-8")
+        new.replace(self._file)  # at once: Prometheus reads it when it changes
+
+
+#% endif
 #: The Services whose endpoints a pod watches, and whose address it queries.
 SERVICES = "APP_KUBERNETES__SERVICES"
 HOST = "127.0.0.1"
