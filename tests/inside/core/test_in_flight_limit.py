@@ -68,7 +68,7 @@ def holding(service: Service, connection: Connection) -> None:
 def test_off_there_is_nothing_of_it(serve: Start) -> None:
     service = serve(APP)
     assert "shedding" not in service.status()
-    assert b"shed" not in service.probe("metrics").body
+    assert b"requests_shed" not in service.probe("metrics").body
     assert b"in_flight_limit" not in service.probe("metrics").body
 
 
