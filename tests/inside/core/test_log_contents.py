@@ -104,6 +104,8 @@ def test_an_error_becomes_fields() -> None:
     assert event["exception"].endswith("LookupError: no such\nthing")
     own = lines.add_error(None, "error", {"exc_info": json.JSONDecodeError("bad", "x", 0)})
     assert own["exception_type"] == "json.decoder.JSONDecodeError"
+    outside = lines.redact(None, "error", {"exc_info": (LookupError, LookupError("late"), None)})
+    assert lines.add_error(None, "error", outside)["exception"] == "LookupError: late"
     assert "exc_info" not in lines.add_error(None, "error", {"exc_info": sys.exc_info()})
 
 

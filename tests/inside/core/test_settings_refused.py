@@ -64,6 +64,7 @@ REFUSED = {
     "APP_LOG__LEVEL=loud": "APP_LOG__LEVEL='loud': Input should be 'debug', 'info', 'warning' or",
     "APP_LOG__FORMAT=xml": "APP_LOG__FORMAT='xml': Input should be 'auto', 'json' or 'console'",
     "APP_LOG__ACCESS=2": "APP_LOG__ACCESS='2': Input should be a valid boolean",
+    "APP_LOG__ACCESS_SHARE=2": "APP_LOG__ACCESS_SHARE='2': Input should be less than or equal to 1",
 #% if cookiecutter.leader_election == "yes"
     "APP_LEADER_ELECTION__LEASE=A": "APP_LEADER_ELECTION__LEASE='A': should be like web",
     "APP_LEADER_ELECTION__LEASE_SECONDS=2.5": "APP_LEADER_ELECTION__LEASE_SECONDS='2.5': Input",

@@ -67,10 +67,15 @@ async def relay(request: Request, seconds: Seconds = 1) -> dict[str, float]:
 @cache
 def _client(port: int) -> "httpx2.AsyncClient":
     """Made once, which takes 0.2 s. docs/requests.md has one that opens with the service."""
-    import httpx2
+#% if cookiecutter.tracing == "opentelemetry"
+    from app.observability.outgoing import AsyncClient
 
+#% else
+    from httpx2 import AsyncClient
+
+#% endif
     hooks = {"request": [deadline.propagate]}
-    return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", event_hooks=hooks)
+    return AsyncClient(base_url=f"http://127.0.0.1:{port}", event_hooks=hooks)
 
 
 @router.get("/lines")

@@ -18,6 +18,9 @@ The order of a stop::
     http/server             STOPPING: the listener closes, remaining requests are cancelled
     tasks, components       end in this order, each within its share of the budget
     children                processes that still run get SIGTERM
+#% if cookiecutter.tracing == "opentelemetry"
+    telemetry               spans that are still queued are sent, for two seconds at most
+#% endif
     report                  STOPPED: one line sums up the stop and what it cut off
     watchdog                ends the process before SIGKILL would, and logs what was stuck
 

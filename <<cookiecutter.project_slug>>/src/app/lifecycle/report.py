@@ -17,10 +17,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a stop; ``text`` begins with the seconds since the request to stop."""
+    """One step of a stop, ``elapsed`` seconds after the request to stop."""
 
     phase: Phase
-    text: str
+    elapsed: float
+    what: str
+
+    @property
+    def text(self) -> str:
+        """For those who follow the stop."""
+        return f"{self.elapsed:6.2f} s  {self.what}"
 
 
 @dataclass(slots=True)
@@ -37,7 +43,7 @@ class Journal:
         """Record and log a step; main thread only."""
         elapsed = self.lifecycle.elapsed()
         log.info("stop", step=text, elapsed=round(elapsed, 3), **fields)
-        self.steps.append(Step(self.lifecycle.phase, f"{elapsed:6.2f} s  {text}"))
+        self.steps.append(Step(self.lifecycle.phase, elapsed, text))
         more, self._more = self._more, Event()
         more.set()
 

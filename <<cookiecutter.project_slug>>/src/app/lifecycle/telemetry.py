@@ -1,7 +1,6 @@
 """Begins and ends the export of traces; the stop itself becomes one."""
 
 import asyncio
-import contextlib
 import threading
 import time
 from importlib.metadata import version
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from app.lifecycle.budget import AT_LEAST, Budget
+from app.lifecycle.budget import AT_LEAST, HURRIED, Budget
 from app.lifecycle.event import Event
 from app.lifecycle.http.exchange import Exchange
 from app.lifecycle.http.measured import HttpMetrics
@@ -62,9 +61,10 @@ class Telemetry:
 
         # A daemon: a thread of a pool would be waited for at exit.
         threading.Thread(target=send, name="flush of traces", daemon=True).start()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(min(max(left, AT_LEAST), LONGEST_FLUSH)):
-                await sent.wait()
+        wait = asyncio.create_task(sent.wait(), name="wait for the flush")
+        seconds = min(max(left, AT_LEAST), LONGEST_FLUSH)
+        await journal.lifecycle.hurried.or_done([wait], seconds, then=HURRIED)
+        wait.cancel()
         if not sent.is_set():
             log.warning("traces not sent", reason="the collector did not answer in time")
 
@@ -93,8 +93,7 @@ def _record_stop(journal: Journal, report: Report) -> None:
     began = time.time_ns() - int(report.seconds["total"] * 1e9)
     span = spans.always("stop", began)
     for step in journal.steps:
-        seconds, _, text = step.text.strip().partition(" s  ")
-        span.add_event(text, timestamp=began + int(float(seconds) * 1e9))
+        span.add_event(step.what, timestamp=began + int(step.elapsed * 1e9))
     span.set_attributes(
         {
             "reason": report.reason,

@@ -18,6 +18,7 @@ LEAST = 100
 #: Levels below which a value is not looked into.
 DEPTH = 5
 
+_encode = json.JSONEncoder(default=repr).encode
 _secret_key = re.compile(
     r"(?i)authorization|cookie|passw|passphrase|secret|token|credential|api[-_]?key|private[-_]?key"
 ).search
@@ -32,9 +33,12 @@ _SECRETS = {
         r"(-----BEGIN [A-Z ]*PRIVATE KEY-----)[^-\"]*(?:-----END [A-Z ]*PRIVATE KEY-----)?"
     ),
     "eyj": re.compile(r"\b(eyJ)[\w-]{8,}\.[\w-]{8,}\.[\w-]*"),
-    "=": re.compile(
-        r"(?i)((?:password|passwd|secret|token|api[-_]?key|signature)=)"
-        r"(?:[^\s&\"'\\,;]|\\u[0-9a-f]{4})+"
+    **dict.fromkeys(
+        ("password=", "passwd=", "secret=", "token=", "api_key=", "api-key=", "apikey="),
+        re.compile(
+            r"(?i)((?:password|passwd|secret|token|api[-_]?key)=)"
+            r"(?:[^\s&\"'\\,;]|\\u[0-9a-f]{4})+"
+        ),
     ),
 }
 
@@ -57,7 +61,8 @@ def redacted(text: str) -> str:
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Leave out the values of keys that say they are secret."""
     for key, value in event.items():
-        event[key] = _without_secrets(key, value, DEPTH)
+        if key != "exc_info" and (is_secret(key) or isinstance(value, (dict, list, tuple))):
+            event[key] = _without_secrets(key, value, DEPTH)
     return event
 
 
@@ -134,4 +139,4 @@ def _cut(value: Any, share: float) -> Any:
 
 
 def _json(value: Any) -> str:
-    return redacted(json.dumps(value, default=repr))
+    return redacted(_encode(value))

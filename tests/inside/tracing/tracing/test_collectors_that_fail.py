@@ -10,7 +10,7 @@ from tests.conftest import Start
 from tests.tracing.collector import refusing, silent, unavailable
 
 #: Seconds for a stop: what it takes by itself, 2 s for the flush, and a busy machine.
-STOP = 0.5 + 2 + 3
+STOP = 0.5 + 2 + 8
 
 
 @pytest.mark.parametrize("collector", [refusing, silent, unavailable])
@@ -18,13 +18,16 @@ def test_a_stop_waits_two_seconds_at_most(
     serve: Start, collector: Callable[[], AbstractContextManager[str]]
 ) -> None:
     with collector() as endpoint:
-        service = serve("tests.apps.traced", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
+        # Alone, the exporter would wait for a long time.
+        patient = {"OTEL_EXPORTER_OTLP_TIMEOUT": "60"}
+        service = serve("tests.apps.traced", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, **patient)
         took = []
-        for number in range(200):
-            began = time.perf_counter()
-            assert service.get(f"/things/{number}").status == 200
-            took.append(time.perf_counter() - began)
-        assert sorted(took)[100] < 0.1
+        with service.connect() as connection:
+            for number in range(100):
+                began = time.perf_counter()
+                assert connection.get(f"/things/{number}").status == 200
+                took.append(time.perf_counter() - began)
+        assert sorted(took)[50] < 0.3
         service.signal()
         assert service.ended() == 0
         assert service.seconds() < STOP

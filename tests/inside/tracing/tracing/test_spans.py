@@ -1,11 +1,14 @@
 """The spans that a collector gets, and the ids that tie the log to them."""
 
 import json
+import random
 from collections.abc import Iterator
 
 import pytest
 from websockets.sync.client import connect
 
+from app.observability import otel
+from app.observability.spans import Tracing
 from tests.conftest import Start
 from tests.harness import HOST, Service
 from tests.tracing.collector import CLIENT, INTERNAL, SERVER, Collector, collecting
@@ -219,29 +222,53 @@ def test_what_is_queued_at_a_stop_is_sent(serve: Start, collector: Collector) ->
 
 
 @pytest.mark.parametrize(
-    ("sampler", "share", "given", "recorded"),
+    ("sampler", "given", "recorded"),
     [
-        ("", "", UNSAMPLED, False),
-        ("always_on", "", UNSAMPLED, True),
-        ("always_off", "", SAMPLED, False),
-        ("parentbased_always_off", "", SAMPLED, True),
-        ("parentbased_traceidratio", "0", "", False),
-        ("traceidratio", "1", UNSAMPLED, True),
+        ("parentbased_always_on", UNSAMPLED, False),
+        ("always_on", UNSAMPLED, True),
+        ("parentbased_always_off", SAMPLED, True),
     ],
 )
-def test_samplers(
-    serve: Start, collector: Collector, sampler: str, share: str, given: str, recorded: bool
+def test_who_decides(
+    serve: Start, collector: Collector, sampler: str, given: str, recorded: bool
 ) -> None:
-    sampling = {"OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": share}
-    service = serve(APP, **settings(collector, **sampling, NEXT=""))
-    told = json.loads(service.get("/told", **({"traceparent": given} if given else {})).body)
-    assert told.get("traceparent", "") == given
+    service = serve(APP, **settings(collector, OTEL_TRACES_SAMPLER=sampler))
+    assert json.loads(service.get("/told", traceparent=given).body)["traceparent"] == given
     line = service.logged("request")
-    assert (line["trace_id"] == TRACE) == bool(given)
+    assert line["trace_id"] == TRACE
     assert line["span_id"] != CALLER
     service.signal()
     assert service.ended() == 0
     assert bool(collector.named("GET /told")) == recorded
+
+
+@pytest.mark.parametrize(
+    ("sampler", "share", "of_unsampled", "of_sampled", "of_none"),
+    [
+        ("", "", 0, 1, 1),
+        ("always_on", "", 1, 1, 1),
+        ("always_off", "", 0, 0, 0),
+        ("parentbased_always_off", "", 0, 1, 0),
+        ("parentbased_traceidratio", "0.25", 0, 1, 0.25),
+        ("traceidratio", "0.25", 0.25, 0.25, 0.25),
+        ("traceidratio", "0", 0, 0, 0),
+    ],
+)
+def test_shares(
+    monkeypatch: pytest.MonkeyPatch,
+    sampler: str,
+    share: str,
+    of_unsampled: float,
+    of_sampled: float,
+    of_none: float,
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", share)
+    sampling = otel.sampling()
+    ids = [random.getrandbits(128) for _ in range(4000)]
+    for flags, expected in ((0, of_unsampled), (1, of_sampled), (None, of_none)):
+        found = sum(sampling.records(flags, one) for one in ids) / len(ids)
+        assert found == pytest.approx(expected, abs=0.05 if 0 < expected < 1 else 0)
 
 
 def test_without_a_collector_ids_are_made_and_passed_on(serve: Start) -> None:
@@ -270,8 +297,6 @@ def test_without_a_collector_ids_are_made_and_passed_on(serve: Start) -> None:
     ],
 )
 def test_a_wrong_traceparent_begins_a_new_trace(given: str) -> None:
-    from app.observability.spans import Tracing
-
     class Request:
         scope = {"headers": [(b"traceparent", given.encode())]}  # noqa: RUF012
 
@@ -283,8 +308,6 @@ def test_a_wrong_traceparent_begins_a_new_trace(given: str) -> None:
 
 
 def test_a_later_version_may_say_more() -> None:
-    from app.observability.spans import Tracing
-
     class Request:
         scope = {"headers": [(b"traceparent", f"01-{TRACE}-{CALLER}-01-more".encode())]}  # noqa: RUF012
 
