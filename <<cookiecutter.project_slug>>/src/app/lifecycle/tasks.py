@@ -40,7 +40,6 @@ class Rounds:
     last_run: float | None = None
     #: When the next one begins; None while one runs, and if there is no next one.
     next_run: float | None = None
-    running: bool = False
 
 
 class Tasks:
@@ -165,9 +164,9 @@ class Tasks:
     async def _repeat(self, rounds: Rounds) -> None:
         due = time.monotonic() + rounds.seconds
         while not await self._drains_before(due + random.uniform(0, rounds.jitter), rounds):
-            rounds.last_run, rounds.running = time.time(), True
+            rounds.last_run = time.time()
             await self._guard(rounds.name, rounds.work())
-            rounds.runs, rounds.running = rounds.runs + 1, False
+            rounds.runs += 1
             due = max(due + rounds.seconds, time.monotonic())
 
 #% if cookiecutter.leader_election == "yes"
