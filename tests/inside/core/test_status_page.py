@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
@@ -219,6 +220,12 @@ def test_tasks_have_a_last_and_a_next_round(service: Service) -> None:
     assert sync["last_run"] <= status["now"]
     assert (rare["runs"], rare["last_run"], rare["every_seconds"]) == (0, None, 3600)
     assert rare["next_run"] > status["now"]
+
+    def backup() -> Any:
+        return service.status()["periodic_tasks"]["backup"]
+
+    eventually(lambda: backup()["running"], "a round that takes its time")
+    eventually(lambda: backup()["next_run"], "its end")
 
 
 def test_it_answers_while_the_event_loop_is_blocked(serve: Start) -> None:

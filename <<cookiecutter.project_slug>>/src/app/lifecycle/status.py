@@ -9,7 +9,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
@@ -70,7 +70,7 @@ def collect(
     """Everything, by keys that people may rely on."""
     lifecycle, traffic, tasks = service.lifecycle, service.traffic, service.tasks
     components, shedding = service.components, service.shedding
-    ready, streams = service.probes.readyz(), set(traffic.open_streams)
+    ready, streams, running = service.probes.readyz(), set(traffic.open_streams), tasks.names()
     return {
         **identity.fields(),
         "now": _stamp(time.time()),
@@ -88,9 +88,9 @@ def collect(
         "open_streams": _oldest(streams),
         "event_loop_stalled_seconds": round(service.probes.heartbeat.stalled(), 3),
         **({} if shedding is None else {"shedding": shedding.status()}),
-        "tasks": tasks.names(),
+        "tasks": running,
         "task_failures": dict(tasks.failures),
-        "periodic_tasks": {name: _rounds(tasks, name) for name in list(tasks.rounds)},
+        "periodic_tasks": {name: _rounds(tasks, name, running) for name in list(tasks.rounds)},
         "requests_cancelled": dict(traffic.cancelled),
         "overdue_threads": traffic.overdue_threads.count,
         "busy_threads": traffic.overdue_threads.status(),
@@ -156,12 +156,12 @@ def _exchange(one: Exchange) -> Json:
     }
 
 
-def _rounds(tasks: Tasks, name: str) -> Json:
+def _rounds(tasks: Tasks, name: str, running: Collection[str]) -> Json:
     one = tasks.rounds[name]
     last, due = one.last_run, one.next_run
     return {
         "every_seconds": one.seconds,
-        "running": one.running,
+        "running": bool(last) and not due and name in running,
         "runs": one.runs,
         "failures": tasks.failures.get(name, 0),
         "last_run": None if last is None else _stamp(last),

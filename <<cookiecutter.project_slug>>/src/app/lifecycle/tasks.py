@@ -46,7 +46,6 @@ class Rounds:
     last_run: float | None = None
     #: When the next one begins; None while one runs, and if there is no next one.
     next_run: float | None = None
-    running: bool = False
 
 
 class Tasks:
@@ -174,14 +173,14 @@ class Tasks:
     async def _repeat(self, rounds: Rounds) -> None:
         due = time.monotonic() + rounds.seconds
         while not await self._drains_before(due + random.uniform(0, rounds.jitter), rounds):
-            rounds.last_run, rounds.running = time.time(), True
+            rounds.last_run = time.time()
 #% if cookiecutter.tracing == "opentelemetry"
             work = spans.task(rounds.name, rounds.work(), periodic=True)
             await self._guard(rounds.name, work)
 #% else
             await self._guard(rounds.name, rounds.work())
 #% endif
-            rounds.runs, rounds.running = rounds.runs + 1, False
+            rounds.runs += 1
             due = max(due + rounds.seconds, time.monotonic())
 
 #% if cookiecutter.leader_election == "yes"

@@ -114,6 +114,7 @@ def main() -> int:
     service.tasks.every(0.3, passes, name="refresh the cache")
     service.tasks.every(3600, passes, name=HOSTILE)
     service.tasks.every(0.5, fails, name="sync")
+    service.tasks.every(1, lambda: asyncio.sleep(0.5), name="backup")
     wiring.configure_logging(service, settings)
     return service.run(signals)
 
