@@ -58,8 +58,10 @@ def measure(name: str, value: object) -> object:
             return "yes" if value else "no"
         case int() | float() if name.endswith("_bytes"):
             return f"{value / 1024**2:,.1f} MiB"
-        case int() | float():
-            return duration(value) if "seconds" in name else f"{value:,}"
+        case int() | float() if "seconds" in name:
+            return duration(value)
+        case int() | float() if name != "pid":
+            return f"{value:,}"
         case list():
             return ", ".join(map(str, value))
         case Mapping():
@@ -69,6 +71,8 @@ def measure(name: str, value: object) -> object:
 
 def setting(value: object) -> str:
     """The value of a setting as one would write it into its variable."""
+    if value is None:
+        return "unset"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
