@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.template import Answers, Template, git
-from tests.test_generated_project import LEANEST, WORKERS, make
+from tests.template import LEANEST, Answers, Template, git
+from tests.test_generated_project import WORKERS, make
 
 pytestmark = pytest.mark.slow
 

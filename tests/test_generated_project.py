@@ -50,8 +50,8 @@ def is_served(url: str) -> bool:
 
 @pytest.fixture(
     scope="module",
-    params=[{}, LEANEST, {"leader_election": "yes", "drill": "no"}],
-    ids=["defaults", "leanest", "leader-election"],
+    params=[{}, LEANEST, {"leader_election": "yes", "drill": "no", "tracing": "opentelemetry"}],
+    ids=["defaults", "leanest", "others"],
 )
 def answers(request: pytest.FixtureRequest) -> Answers:
     return dict(request.param)
