@@ -38,7 +38,8 @@ def configuration(target: str) -> Any:
     targets: dict[str, Any] = {"static_configs": [{"targets": [target], "labels": LABELS}]}
 #% if cookiecutter.drill == "yes"
     # `make drill` writes where its pods are.
-    targets["file_sd_configs"] = [{"files": ["../drill/logs/targets.json"]}]
+    file = {"files": ["../drill/logs/targets.json"], "refresh_interval": INTERVAL}
+    targets["file_sd_configs"] = [file]
 #% endif
     return {
         "global": {"scrape_interval": INTERVAL, "evaluation_interval": INTERVAL},
