@@ -135,10 +135,11 @@ def _history(lifecycle: Lifecycle) -> Iterator[Json]:
 
 def _oldest(exchanges: Iterable[Exchange]) -> list[Json]:
     found = heapq.nsmallest(MOST, exchanges, key=lambda one: one.began)
-    return [_exchange(one) for one in found]
+    now = time.monotonic()
+    return [_exchange(one, now) for one in found]
 
 
-def _exchange(one: Exchange) -> Json:
+def _exchange(one: Exchange, now: float) -> Json:
     """What the access log will say of it, and nothing more.
 
     An id that is not known yet is not made here: the main thread could make another.
@@ -150,7 +151,7 @@ def _exchange(one: Exchange) -> Json:
         "method": one.method,
         **({"path": one.path[:LONGEST_PATH]} if route == UNMATCHED else {}),
         "route": None if route == UNMATCHED else route,
-        "seconds": round(time.monotonic() - one.began, 3),
+        "seconds": round(now - one.began, 3),
         "request_id": vars(one).get("request_id") or (request_id_of(given) if given else ""),
         "state": "background work" if one.complete else state,
     }
@@ -205,7 +206,7 @@ def _limits(server: HttpServer, traffic: Traffic, shedding: "Shedding | None") -
 
 def _memory(field: str) -> int | None:
     """A field of Linux's ``/proc/self/status`` in bytes."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, IndexError):
         text = Path("/proc/self/status").read_text("ascii")
         return int(text.partition(f"{field}:")[2].split()[0]) * 1024
     return None

@@ -9,6 +9,7 @@ from app.lifecycle.management.server import Response
 
 #: Most seconds after which the page loads itself again.
 LONGEST_REFRESH = 3600
+HEADERS = ((b"vary", b"accept"), (b"x-content-type-options", b"nosniff"))
 
 
 def respond(scope: Scope, status: Mapping[str, object]) -> Response:
@@ -27,18 +28,15 @@ def respond(scope: Scope, status: Mapping[str, object]) -> Response:
         rule = f"must be a whole number of seconds up to {LONGEST_REFRESH}"
         return Response(400, f"refresh={refresh} {rule}: leave it out or use refresh=5\n")
     if wanted == "json":
-        return Response(200, json.dumps(status), b"application/json", VARY)
+        return Response(200, json.dumps(status), b"application/json", HEADERS)
     from app.lifecycle.management import statuspage
 
     return Response(
         200,
         statuspage.render(status, refresh=int(refresh)),
         b"text/html; charset=utf-8",
-        (*VARY, (b"content-security-policy", statuspage.POLICY)),
+        (*HEADERS, (b"content-security-policy", statuspage.POLICY)),
     )
-
-
-VARY = ((b"vary", b"accept"), (b"x-content-type-options", b"nosniff"))
 
 
 def prefers_html(accept: str) -> bool:
