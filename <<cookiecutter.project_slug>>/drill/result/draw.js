@@ -234,8 +234,7 @@ document.addEventListener("pointermove", showTip);
 document.addEventListener("focusin", showTip);
 document.addEventListener("focusout", hideTip);
 document.addEventListener("scroll", () => {
-  hideTip();
-  showTip({ target: document.activeElement }); // the focus itself may have scrolled
+  if (!tip.hidden) showTip({ target: document.activeElement }); // the focus itself may have scrolled
 }, true);
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") hideTip();
