@@ -9,7 +9,7 @@ from tests.conftest import Bake
 from tests.template import LEANEST, Answers, files_in
 
 #: The most files and lines. Raise them for something that owners use, not for a longer way to say the same.
-LIMITS = {"defaults": (230, 23_400), "leanest": (146, 13_710)}
+LIMITS = {"defaults": (230, 26_420), "leanest": (158, 15_720)}
 ANSWERS: dict[str, Answers] = {"defaults": {}, "leanest": LEANEST}
 
 

@@ -28,10 +28,10 @@ from app.lifecycle.http.server import HttpServer
 from app.lifecycle.http.traffic import Traffic
 from app.lifecycle.kubernetes.identity import Cluster, Identity
 from app.lifecycle.management.probes import Probes
-from app.lifecycle.masking import described
 from app.lifecycle.phase import Lifecycle
 from app.lifecycle.report import Journal
 from app.lifecycle.tasks import Tasks
+from app.observability.lines import masked
 from app.observability.logging import request_id_of
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def collect(
 #% endif
         "process": _process(lifecycle),
         "versions": versions(),
-        "settings": dict(described(settings)) if settings else {},
+        "settings": dict(_settings(settings)) if settings else {},
     }
 
 
@@ -268,3 +268,16 @@ def versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
+
+
+def _settings(settings: BaseModel, prefix: str | None = None) -> Iterator[tuple[str, Json]]:
+    """For each variable its ``value``, without what is secret, and whether it was ``set``."""
+    if prefix is None:
+        prefix = str(settings.model_config.get("env_prefix", ""))
+    for name in type(settings).model_fields:
+        variable, value = f"{prefix}{name}".upper(), getattr(settings, name)
+        if isinstance(value, BaseModel):
+            yield from _settings(value, f"{variable}__")
+        else:
+            given = name in settings.model_fields_set
+            yield variable, {"value": masked(variable, value), "set": given}

@@ -1,9 +1,14 @@
-"""What a log line may contain: no secrets, errors as fields, and no more than 16 KiB."""
+"""What may be told: no secrets, neither in the log nor on ``/statusz``.
+
+A log line also has errors as fields, and no more than 16 KiB.
+"""
 
 import json
+import math
 import re
 import sys
 import traceback
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +27,9 @@ _encode = json.JSONEncoder(default=repr).encode
 _secret_key = re.compile(
     r"(?i)authorization|cookie|passw|passphrase|secret|token|credential|api[-_]?key|private[-_]?key"
 ).search
+#: Settings are few, so more of them are hidden than keys of log lines.
+_secret_setting = re.compile(r"(?i)pass|pwd|secret|token|key|credential|private|dsn").search
+_user_of_url = re.compile(r"(?<=://)[^\s/@]+(?=@)")
 #: What a text with a secret contains, in lower case, and the whole of the secret. In a line of
 #: JSON they stand in strings only and have no quotes, so that the line stays JSON without them.
 _SECRETS = {
@@ -75,6 +83,21 @@ def _without_secrets(key: object, value: Any, depth: int) -> Any:
     if depth and isinstance(value, (list, tuple)):
         return [_without_secrets(None, one, depth - 1) for one in value]
     return value
+
+
+def masked(name: str, value: object) -> object:
+    """``value`` of the setting ``name`` as JSON can hold it, without what is secret in it."""
+    if value is None or value == "" or isinstance(value, bool):
+        return value
+    if _secret_setting(name) or hasattr(value, "get_secret_value"):
+        return REDACTED
+    if isinstance(value, Mapping):
+        return {str(key): masked(str(key), one) for key, one in value.items()}
+    if isinstance(value, Collection) and not isinstance(value, str | bytes):
+        return [masked(name, one) for one in value]
+    if isinstance(value, int | float) and math.isfinite(value):
+        return value
+    return redacted(_user_of_url.sub(REDACTED, str(value)))
 
 
 def type_of(error: BaseException) -> str:

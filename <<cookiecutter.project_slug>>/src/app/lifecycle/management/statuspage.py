@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from app.lifecycle.management.graph import draw
-from app.lifecycle.management.markup import Html, duration, tag
-from app.lifecycle.management.sections import (
+from app.lifecycle.management.markup import (
+    Html,
     between,
+    duration,
     empty,
     facts,
     measure,
@@ -18,6 +19,7 @@ from app.lifecycle.management.sections import (
     section,
     setting,
     table,
+    tag,
     wide,
     words,
 )
