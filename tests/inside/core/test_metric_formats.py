@@ -24,8 +24,6 @@ from app.observability.metrics import Family, Metric, accepts_openmetrics, expos
 from tests.apps.measured import with_every_kind_of_route
 from tests.scraped import parsed, parsed_openmetrics
 
-TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
-
 
 def finished(route: str = "/items/{id}", status: int = 200, method: str = "GET") -> Exchange:
     """An exchange as the metrics see one."""
@@ -77,24 +75,6 @@ def test_both_formats_say_the_same() -> None:
     buckets = [one for one in text[0].samples if one.name == "took_seconds_bucket"]
     assert [one.value for one in buckets] == [2, 3, 4]
     assert {name: value for name, value in buckets[0].labels.items() if name != "le"} == labels
-
-
-def test_exemplars_are_on_the_bucket_of_their_observation_in_openmetrics_only() -> None:
-    metrics = HttpMetrics()
-    metrics(finished(), 0.3)
-    metrics.exemplar = lambda exchange: TRACE
-    metrics(finished(), 0.03)
-    metrics.exemplar = lambda exchange: "x" * 121  # more than the 128 characters of an exemplar
-    metrics(finished(), 3)
-    metrics.exemplar = lambda exchange: None
-    metrics(finished(), 30)
-    found = {
-        one.labels["le"]: (one.exemplar.labels, one.exemplar.value)
-        for one in families(metrics)[0].samples
-        if one.exemplar
-    }
-    assert found == {"0.05": ({"trace_id": TRACE}, 0.03)}
-    assert TRACE not in exposition(metrics.families())
 
 
 def test_the_sets_of_labels_are_bounded() -> None:

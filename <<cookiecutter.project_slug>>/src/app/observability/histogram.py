@@ -5,7 +5,9 @@ locks: each step of either side is one operation under the interpreter's lock, s
 miss the newest observation, but never sees an inconsistent count.
 """
 
+#% if cookiecutter.tracing == "opentelemetry"
 import time
+#% endif
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -17,9 +19,10 @@ from app.observability.metrics import braced, pairs
 MOST_SERIES = 2000
 #: The label of OpenTelemetry's metrics SDK for that.
 OVERFLOW = {"otel_metric_overflow": "true"}
+#% if cookiecutter.tracing == "opentelemetry"
 #: Longest text of an exemplar's value: names and values together may have 128 characters.
 LONGEST_EXEMPLAR = 128 - len("trace_id")
-
+#% endif
 #: Stand for the labels, inside of braces with ``le`` and as the only ones.
 _BEFORE_LE, _ALONE = "\0", "\1"
 
@@ -27,25 +30,34 @@ _BEFORE_LE, _ALONE = "\0", "\1"
 class Series:
     """The observations of one set of labels; callers on a hot path use the fields directly."""
 
+#% if cookiecutter.tracing == "opentelemetry"
     __slots__ = ("bounds", "counts", "exemplars", "labels", "total")
 
+#% else
+    __slots__ = ("bounds", "counts", "labels", "total")
+
+#% endif
     def __init__(self, bounds: Sequence[float], labels: Mapping[str, str]) -> None:
         self.bounds = bounds
         self.labels = labels
         #: How many observations each bucket has, not cumulated; the last is above all bounds.
         self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
+#% if cookiecutter.tracing == "opentelemetry"
         #: Trace id, value and Unix time of the last traced observation of a bucket.
         self.exemplars: dict[int, tuple[str, float, float]] = {}
+#% endif
+        self.total = 0.0
 
-    def observe(self, value: float) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
+#% if cookiecutter.tracing == "opentelemetry"
     def attach(self, trace_id: str, value: float) -> None:
         """Remember the trace of an observation of ``value``."""
         if len(trace_id) <= LONGEST_EXEMPLAR:
             self.exemplars[bisect_left(self.bounds, value)] = (trace_id, value, time.time())
+
+#% endif
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
 
 
 class Histogram:
@@ -75,17 +87,26 @@ class Histogram:
         return self._series[key]
 
     def text(self, openmetrics: bool) -> str:
+#% if cookiecutter.tracing == "opentelemetry"
         """The lines of all samples; only OpenMetrics has exemplars."""
         return "".join(self._lines(one, openmetrics) for one in list(self._series.values()))
 
     def _lines(self, series: Series, openmetrics: bool) -> str:
+#% else
+        """The lines of all samples."""
+        return "".join(map(self._lines, list(self._series.values())))
+
+    def _lines(self, series: Series) -> str:
+#% endif
         counts = list(accumulate(series.counts[:]))
         text = self._frame % (*counts, series.total, counts[-1])
+#% if cookiecutter.tracing == "opentelemetry"
         if openmetrics and series.exemplars:
             lines = text.split("\n")
             for bucket, (trace_id, value, when) in dict(series.exemplars).items():
                 label = braced({"trace_id": trace_id})
                 lines[bucket] += f" # {label} {value!r} {when:.3f}"
             text = "\n".join(lines)
+#% endif
         before_le = pairs(series.labels) + "," if series.labels else ""
         return text.replace(_BEFORE_LE, before_le).replace(_ALONE, braced(series.labels))

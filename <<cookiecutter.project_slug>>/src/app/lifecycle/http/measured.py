@@ -4,8 +4,13 @@ Names, labels and bounds are OpenTelemetry's semantic conventions for HTTP serve
 """
 
 from bisect import bisect_left
+#% if cookiecutter.tracing == "opentelemetry"
 from collections.abc import Callable, Sequence
 
+#% else
+from collections.abc import Sequence
+
+#% endif
 from app.lifecycle.http.exchange import Exchange
 from app.lifecycle.http.route import route_of
 from app.observability.histogram import MOST_SERIES, Histogram, Series
@@ -57,10 +62,12 @@ class HttpMetrics:
             STREAMS,
             limit=limit,
         )
+#% if cookiecutter.tracing == "opentelemetry"
+        #: The trace id of an exchange whose trace is recorded; set by ``Telemetry``.
+        self.exemplar: Callable[[Exchange], str | None] | None = None
+#% endif
         #: The series of what is the same of many requests.
         self._known: dict[Key, tuple[Series, Series, Series]] = {}
-        #: The trace id of an exchange whose trace is recorded; set by tracing.
-        self.exemplar: Callable[[Exchange], str | None] | None = None
 
     def families(self) -> Sequence[Histogram]:
         return (self._durations, self._requests, self._responses, self._streams)
@@ -81,6 +88,10 @@ class HttpMetrics:
         durations, requests, responses = known
         durations.counts[bisect_left(DURATIONS, seconds)] += 1
         durations.total += seconds
+#% if cookiecutter.tracing == "opentelemetry"
+        if self.exemplar is not None and (trace_id := self.exemplar(exchange)):
+            durations.attach(trace_id, seconds)
+#% endif
         if exchange.body is None:  # the application has not read any
             requests.counts[0] += 1
         else:
@@ -88,8 +99,6 @@ class HttpMetrics:
         sent = 0 if method == "HEAD" else exchange.sent
         responses.counts[bisect_left(SIZES, sent)] += 1
         responses.total += sent
-        if self.exemplar is not None and (trace_id := self.exemplar(exchange)):
-            durations.attach(trace_id, seconds)
 
     def _find(self, key: Key) -> tuple[Series, Series, Series]:
         method, scheme, route, (status, by), refused = key
