@@ -1,6 +1,7 @@
 """The service without the metrics of its requests: what they are compared with."""
 
 import sys
+from typing import Any
 
 from app import wiring
 from app.environment import load
@@ -9,7 +10,7 @@ from app.lifecycle.signals import Signals
 from app.main import create_service
 
 
-def main() -> int:
+def main() -> Any:
     signals = Signals()
     signals.install()
     early = listen_early()

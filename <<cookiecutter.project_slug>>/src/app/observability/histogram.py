@@ -89,24 +89,23 @@ class Histogram:
     def text(self, openmetrics: bool) -> str:
 #% if cookiecutter.tracing == "opentelemetry"
         """The lines of all samples; only OpenMetrics has exemplars."""
-        return "".join(self._lines(one, openmetrics) for one in list(self._series.values()))
+        lines = self._with_exemplars if openmetrics else self._lines
+        return "".join(map(lines, list(self._series.values())))
 
-    def _lines(self, series: Series, openmetrics: bool) -> str:
+    def _with_exemplars(self, series: Series) -> str:
+        lines = self._lines(series).split("\n")
+        for bucket, (trace_id, value, when) in dict(series.exemplars).items():
+            label = braced({"trace_id": trace_id})
+            lines[bucket] += f" # {label} {value!r} {when:.3f}"
+        return "\n".join(lines)
+
 #% else
         """The lines of all samples."""
         return "".join(map(self._lines, list(self._series.values())))
 
-    def _lines(self, series: Series) -> str:
 #% endif
+    def _lines(self, series: Series) -> str:
         counts = list(accumulate(series.counts[:]))
         text = self._frame % (*counts, series.total, counts[-1])
-#% if cookiecutter.tracing == "opentelemetry"
-        if openmetrics and series.exemplars:
-            lines = text.split("\n")
-            for bucket, (trace_id, value, when) in dict(series.exemplars).items():
-                label = braced({"trace_id": trace_id})
-                lines[bucket] += f" # {label} {value!r} {when:.3f}"
-            text = "\n".join(lines)
-#% endif
         before_le = pairs(series.labels) + "," if series.labels else ""
         return text.replace(_BEFORE_LE, before_le).replace(_ALONE, braced(series.labels))
