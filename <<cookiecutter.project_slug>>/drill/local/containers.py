@@ -110,6 +110,8 @@ class Rendered:
         """The port for clients: the Service's target port, else the container's first."""
         template = self.workload.template
         for service in self.release.all("Service"):
+            if service["spec"].get("clusterIP") == "None":  # that of a ServiceMonitor
+                continue
             port: dict[str, Any] = service["spec"]["ports"][0]
             return template.port(port.get("targetPort", port["port"]))
         return next(iter(template.ports.values()))

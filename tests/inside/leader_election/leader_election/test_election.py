@@ -160,7 +160,8 @@ def test_a_leader_that_was_stopped_makes_no_step_when_it_goes_on(
     time.sleep(1)
     first.signal(signal.SIGCONT)
     line = first.logged("singleton cut off", task=work)
-    assert "not renewed in time" in line["reason"]
+    # The signal may have come while a renewal was under way.
+    assert "not renewed in time" in line["reason"] or "came too late" in line["reason"]
     first.logged("leadership lost")
     time.sleep(1)
     assert max(n.at for n in pods.notes("first") if n.word != "end") < began
