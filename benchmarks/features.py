@@ -15,6 +15,8 @@ from benchmarks.processes import SERVICE, Server, serving
 TRACED = Path(__file__).resolve().parent.parent / "build/traced/example-service"
 #: The port of the collector of spans.
 COLLECTOR = 4319
+#: Pairs of processes that take turns under load.
+PROCESSES = 4
 #: Pairs of processes whose memory and start are compared.
 LIVES = 6
 UNITS = {"CPU per request": "µs", "memory": "MiB", "start": "ms"}
@@ -45,21 +47,17 @@ class Feature:
     off: Variant = Variant()
 
 
-def traced(sampler: str, share: str = "1") -> Variant:
+def traced(**sampler: str) -> Variant:
     """The project of the answer, whose spans go to a collector on this machine."""
-    settings = {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{COLLECTOR}",
-        "OTEL_TRACES_SAMPLER": sampler,
-        "OTEL_TRACES_SAMPLER_ARG": share,
-    }
-    return Variant(settings, project=TRACED)
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{COLLECTOR}"}
+    return Variant(endpoint | sampler, project=TRACED)
 
 
 FEATURES = {
     "access log": Feature(Variant({"APP_LOG__ACCESS": "true"})),
     "metrics": Feature(Variant(), off=Variant(command=("-m", "benchmarks.unmeasured"))),
-    "traces at 1 %": Feature(traced("parentbased_traceidratio", "0.01")),
-    "traces of every request": Feature(traced("parentbased_always_on")),
+    "traces at 1 %": Feature(traced(OTEL_TRACES_SAMPLER="parentbased_traceidratio", OTEL_TRACES_SAMPLER_ARG="0.01")),
+    "traces of every request": Feature(traced()),
     "default deadline": Feature(Variant(), off=Variant({"APP_REQUESTS__TIMEOUT_SECONDS": "0"})),
     "load shedding": Feature(Variant({"APP_REQUESTS__MAX_IN_FLIGHT": "1000"})),
     "load shedding with priorities": Feature(
@@ -95,15 +93,19 @@ def priced(name: str, feature: Feature) -> dict[str, dict[str, float | str]]:
 
 
 def requests(feature: Feature) -> list[tuple[float, float]]:
-    """Processor time of a request, in µs. Both run; the clients turn from one to the other."""
+    """Processor time of a request, in µs. Both run; the clients turn from one to the other.
+
+    Several processes of each: two of the same code differ by up to a tenth all their lives.
+    """
     pairs = []
-    with feature.on.serving() as on, feature.off.serving() as off:
-        for server in (on, off):
-            load(server.port, 1.0)  # warm
-        for turn in range(ROUNDS):
-            both = (on, off) if turn % 2 == 0 else (off, on)
-            taken = {server.port: under_load(server)["cpu"] for server in both}
-            pairs.append((taken[on.port], taken[off.port]))
+    for _ in range(PROCESSES):
+        with feature.on.serving() as on, feature.off.serving() as off:
+            for server in (on, off):
+                load(server.port, 1.0)  # warm
+            for turn in range(ROUNDS // PROCESSES):
+                both = (on, off) if turn % 2 == 0 else (off, on)
+                taken = {server.port: under_load(server)["cpu"] for server in both}
+                pairs.append((taken[on.port], taken[off.port]))
     return pairs
 
 

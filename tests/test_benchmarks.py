@@ -45,7 +45,7 @@ def test_a_request_costs_about_the_same_while_draining() -> None:
 def test_every_feature_has_its_price() -> None:
     prices = {tuple(name.split(": ")) for name in RESULTS["features"]}
     features = {feature for feature, _ in prices}
-    assert {"access log", "default deadline", "load shedding"} <= features
+    assert {"access log", "metrics", "traces at 1 %", "default deadline", "load shedding"} <= features
     assert prices == set(product(features, ("CPU per request", "memory", "start")))
 
 
