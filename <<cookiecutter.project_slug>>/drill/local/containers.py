@@ -110,7 +110,7 @@ class Rendered:
         """The port for clients: the Service's target port, else the container's first."""
         template = self.workload.template
         for service in self.release.all("Service"):
-            if service["spec"].get("clusterIP") == "None":  # that of a ServiceMonitor
+            if service["spec"].get("clusterIP") == "None":  # headless: not for clients
                 continue
             port: dict[str, Any] = service["spec"]["ports"][0]
             return template.port(port.get("targetPort", port["port"]))
