@@ -34,7 +34,7 @@ def test_a_client_that_leaves_the_queue_takes_no_slot(serve: Start) -> None:
         state(service, "queued", 1)
         leaves.close()
         state(service, "queued", 0)
-        assert service.status()["in_flight"] == 1
+        eventually(lambda: service.status()["in_flight"] == 1, "one request in flight")
 
 
 def test_a_stop_serves_those_who_wait(serve: Start) -> None:
