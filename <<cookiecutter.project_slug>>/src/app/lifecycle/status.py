@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -30,6 +31,7 @@ from app.lifecycle.kubernetes.identity import Cluster, Identity
 from app.lifecycle.management.probes import Probes
 from app.lifecycle.phase import Lifecycle
 from app.lifecycle.report import Journal
+from app.lifecycle.stuck import Stuck
 from app.lifecycle.tasks import Tasks
 from app.observability.lines import masked
 from app.observability.logging import request_id_of
@@ -57,6 +59,7 @@ class Parts(Protocol):
     tasks: Tasks
     components: Components
     journal: Journal
+    stuck: Stuck
     shedding: "Shedding | None"
 
 
@@ -94,6 +97,7 @@ def collect(
         "requests_cancelled": dict(traffic.cancelled),
         "overdue_threads": traffic.overdue_threads.count,
         "busy_threads": traffic.overdue_threads.status(),
+        "still_running": _found(service.stuck),
         "checks": service.checks.results(),
         "components": {name: _component(components, name) for name in components.needs},
         "connections": _connections(server),
@@ -174,8 +178,21 @@ def _component(components: Components, name: str) -> Json:
     return {
         "state": components.states[name],
         "needs": sorted(components.needs[name]),
+        "level": components.levels[name],
+        "budget_seconds": components.budgets[name],
         "start_seconds": components.start_seconds.get(name),
         "stop_seconds": components.seconds.get(name),
+    }
+
+
+def _found(stuck: Stuck) -> Json | None:
+    """What was listed last: on SIGUSR1, or when a budget of the stop was over."""
+    if (last := stuck.last) is None:
+        return None
+    return {
+        "at": last.at,
+        "time": _stamp(last.when),
+        "found": [{**asdict(one), "seconds": one.age} for one in last.held],
     }
 
 
