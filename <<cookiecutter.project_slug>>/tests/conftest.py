@@ -6,11 +6,36 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+#% if cookiecutter.database == "postgresql"
+from dev import postgres
+from tests.harness import QUICK, Service, running
+
+#% else
 from tests.harness import Service, running
+
+#% endif
 
 Start = Callable[..., Service]
 
 
+#% if cookiecutter.database == "postgresql"
+@pytest.fixture(scope="session", autouse=True)
+def database_server() -> Iterator[str]:
+    """The URL of a server whose databases belong to this run; every service starts with one."""
+    with postgres.server() as url, postgres.database(url) as default:
+        QUICK["APP_DATABASE__URL"] = default
+        yield url
+
+
+@pytest.fixture
+def database(database_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of an empty database for one test, and for the services that it starts."""
+    with postgres.database(database_server) as url:
+        monkeypatch.setitem(QUICK, "APP_DATABASE__URL", url)
+        yield url
+
+
+#% endif
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Start a process: ``start("app of tests/apps", APP_NAME="value")``; do not wait for it."""

@@ -7,6 +7,9 @@ from app.api import examples, problems
 #% if cookiecutter.leader_election == "yes"
 from app.components import lease
 #% endif
+#% if cookiecutter.database == "postgresql"
+from app.database import pool
+#% endif
 from app.lifecycle.components import Component
 from app.lifecycle.service import Service
 from app.settings import Settings
@@ -35,6 +38,9 @@ def create_service(settings: Settings) -> Service:
     """
     app = create_app(settings)
     components: list[Component] = []
+#% if cookiecutter.database == "postgresql"
+    components.append(Component("database", lambda: pool.open_pool(settings.database)))
+#% endif
 #% if cookiecutter.leader_election == "yes"
     components.append(
         Component("lease", lambda: lease.campaign(service.tasks.leadership, settings))
