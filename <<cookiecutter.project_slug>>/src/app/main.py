@@ -48,6 +48,13 @@ def create_service(settings: Settings) -> Service:
 #% endif
     service = Service(app, wiring.options(settings), components=components)
     app.state.service = service
+#% if cookiecutter.database == "postgresql"
+    service.checks.add(
+        "database",
+        lambda: service.components["database"].ping(),
+        gating=settings.database.gating,
+    )
+#% endif
 #% if cookiecutter.leader_election == "yes"
     service.tasks.every(60, examples.take_stock, name="take stock", singleton=True)
 #% endif
