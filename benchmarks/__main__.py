@@ -33,7 +33,8 @@ CHECKED = ("requests", "memory", "start", "stop", "features", "draining")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make bench", allow_abbrev=False)
-    parser.add_argument("--only", type=names, default=NAMES, metavar="NAME[,NAME...]", help=", ".join(NAMES) + ", features:NAME")
+    known = ", ".join([*NAMES, f"{ONE}NAME"])
+    parser.add_argument("--only", type=names, default=NAMES, metavar="NAME[,NAME...]", help=known)
     parser.add_argument("--check", action="store_true", help="compare ratios with those on record")
     asked = parser.parse_args(arguments)
     recorded: dict[str, Any] = (
