@@ -42,6 +42,8 @@ class Loan:
     #: Whether it has changed something in its transaction.
     wrote: bool = False
     leaked: bool = False
+    #: Whether it came back inside a transaction.
+    inside: bool = False
 
     def where(self) -> list[str]:
         """The lines that borrowed it, innermost last, without those of SQLAlchemy."""
@@ -100,9 +102,12 @@ class Loans:
                 self.found_dirty(loan, "closed without commit or rollback")
         elif in_transaction(dbapi.driver_connection):
             self.found_dirty(loan, "returned inside a transaction")
+            loan.inside = True
 
     def _returned(self, _dbapi: object, record: ConnectionPoolEntry) -> None:
         if (loan := self.open.pop(record, None)) is not None:
+            if loan.inside and in_transaction(loan.driver):
+                abort(loan.driver)  # SQLAlchemy knows nothing of a transaction of the driver
             self._uses.observe(time.monotonic() - loan.began)
             if not self.open:
                 self._all_back.set()
@@ -157,6 +162,14 @@ def is_closed(driver: Any) -> bool:
     """Whether the driver's connection is closed, without asking the server."""
     closed = driver.is_closed() if hasattr(driver, "is_closed") else driver.closed
     return bool(closed)
+
+
+def abort(driver: Any) -> None:
+    """Close the driver's connection at once, without a word to the server."""
+    if hasattr(driver, "terminate"):  # asyncpg
+        driver.terminate()
+    elif not driver.closed:
+        driver.pgconn.finish()
 
 
 def in_transaction(driver: Any) -> bool:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.database import failover
 from app.database.engine import Connector, connector, create_engine
-from app.database.loans import Loans, is_closed
+from app.database.loans import Loans, abort, is_closed
 from app.database.measures import Times, families
 from app.database.queue import Queue
 from app.database.sessions import WatchedSession
@@ -124,14 +124,6 @@ class Pool:
             self.failures += 1
         else:
             self.times.create.observe(seconds)
-
-
-def abort(driver: Any) -> None:
-    """Close the driver's connection at once, without a word to the server."""
-    if hasattr(driver, "terminate"):
-        driver.terminate()
-    elif not driver.closed:
-        driver.pgconn.finish()
 
 
 @contextlib.asynccontextmanager
