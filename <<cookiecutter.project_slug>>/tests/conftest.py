@@ -1,5 +1,6 @@
 """Services under test, gone when the test is over."""
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Iterator
@@ -7,6 +8,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 #% if cookiecutter.database == "postgresql"
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from app.api.idempotency import Row
+from app.api.notes.models import Note
+from app.database.models import Base
 from dev import postgres
 from tests.harness import QUICK, Service, running
 
@@ -19,11 +25,20 @@ Start = Callable[..., Service]
 
 
 #% if cookiecutter.database == "postgresql"
+async def create_tables(url: str) -> None:
+    """Until there are migrations."""
+    engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:"))
+    async with engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    await engine.dispose()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def database_server() -> Iterator[str]:
     """The URL of a server whose databases belong to this run; every service starts with one."""
     with postgres.server() as url, postgres.database(url) as default:
         QUICK["APP_DATABASE__URL"] = default
+        asyncio.run(create_tables(default))
         yield url
 
 
@@ -31,6 +46,7 @@ def database_server() -> Iterator[str]:
 def database(database_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The URL of an empty database for one test, and for the services that it starts."""
     with postgres.database(database_server) as url:
+        asyncio.run(create_tables(url))
         monkeypatch.setitem(QUICK, "APP_DATABASE__URL", url)
         yield url
 
