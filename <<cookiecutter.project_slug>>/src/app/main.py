@@ -12,6 +12,9 @@ from app.database import pool
 #% endif
 from app.lifecycle.components import Component
 from app.lifecycle.service import Service
+#% if cookiecutter.database == "postgresql"
+from app.migrations.schema import Schema
+#% endif
 from app.settings import Settings
 
 
@@ -48,6 +51,16 @@ def create_service(settings: Settings) -> Service:
 #% endif
     service = Service(app, wiring.options(settings), components=components)
     app.state.service = service
+#% if cookiecutter.database == "postgresql"
+    schema, gating = Schema(), settings.migrations.gating
+    service.checks.add(
+        "schema",
+        lambda: schema.ask(service.components["database"].engine),
+        period=1,
+        timeout=5,
+        gating=gating,
+    )
+#% endif
 #% if cookiecutter.leader_election == "yes"
     service.tasks.every(60, examples.take_stock, name="take stock", singleton=True)
 #% endif

@@ -20,6 +20,9 @@ from app.lifecycle.settings import (
     Proxy,
     Shutdown,
 )
+#% if cookiecutter.database == "postgresql"
+from app.migrations.settings import Migrations
+#% endif
 
 PREFIX = "APP_"
 
@@ -80,6 +83,7 @@ class Settings(BaseSettings):
     websockets: WebSockets = WebSockets()
 #% if cookiecutter.database == "postgresql"
     database: Database = Field(default_factory=Database)
+    migrations: Migrations = Migrations()
 #% endif
 #% if cookiecutter.leader_election == "yes"
     leader_election: LeaderElection = LeaderElection()
