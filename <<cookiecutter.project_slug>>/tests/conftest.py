@@ -11,7 +11,7 @@ import pytest
 
 #% if cookiecutter.database == "postgresql"
 from app.migrations import run
-from app.migrations.settings import Migrations
+from app.database.settings import Migrations
 from dev import postgres
 from tests.harness import QUICK, Service, running
 
@@ -48,9 +48,7 @@ def shared_database(database_server: str, migrated: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def database(
-    database_server: str, migrated: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[str]:
+def database(database_server: str, migrated: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The URL of a database of this test with the newest schema, and for the services it starts."""
     with postgres.database(database_server, template=migrated) as url:
         monkeypatch.setitem(QUICK, "APP_DATABASE__URL", url)

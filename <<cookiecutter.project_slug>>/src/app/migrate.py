@@ -53,7 +53,7 @@ async def _run(arguments: list[str], settings: Settings) -> int:
                 print(f"-- {describe(found)}")
         case ["--sql", start] if _is_known(start):
             run.print_sql(start, settings.migrations)
-        case [target] if not target.startswith("-") and _is_known(target):
+        case [target] if target != "base" and not target.startswith("-") and _is_known(target):
             await run.upgrade(_url(settings), settings.migrations, _say, target)
         case _:
             print(USAGE, file=sys.stderr)
@@ -72,7 +72,7 @@ def _url(settings: Settings) -> str:
 
 
 def _is_known(number: str) -> bool:
-    if number == "base" or number in known():
+    if number in ("base", *known()):
         return True
     raise MigrationError(f"There is no revision {number!r}: the newest is {needed()}.")
 

@@ -6,13 +6,12 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 
-import asyncpg
 from sqlalchemy import NullPool, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from app.migrations.settings import Migrations
+from app.database.settings import Migrations
 
 #: The advisory lock of migrations: "migrate!" as a number. Each database has its own.
 LOCK = int.from_bytes(b"migrate!")
@@ -31,20 +30,23 @@ class MigrationError(Exception):
 async def connected(url: str) -> AsyncIterator[AsyncConnection]:
     """Connect to ``url``, and to nothing else that a pool would keep. Raises MigrationError."""
     try:
-        parsed = make_url(url).set(drivername="postgresql+asyncpg")
+        parsed = make_url(url)
     except ArgumentError:
+        parsed = make_url("none://")
+    if not parsed.drivername.startswith("postgres"):
         raise MigrationError(
-            "The address of the database is none: it should be like "
-            "postgresql://user:password@host:5432/name."
-        ) from None
+            "The address of the database should be like postgresql://user:password@host:5432/name."
+        )
     # No cache of statements: a pooler may change the connection behind them.
     options = {"timeout": CONNECT, "statement_cache_size": 0, "prepared_statement_cache_size": 0}
-    engine = create_async_engine(parsed, poolclass=NullPool, connect_args=options)
+    engine = create_async_engine(
+        parsed.set(drivername="postgresql+asyncpg"), poolclass=NullPool, connect_args=options
+    )
     place = f"{parsed.host or 'localhost'}:{parsed.port or 5432}/{parsed.database or ''}"
     async with contextlib.AsyncExitStack() as stack:
         try:
             connection = await stack.enter_async_context(engine.connect())
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError) as error:
+        except (OSError, SQLAlchemyError) as error:
             raise MigrationError(
                 f"No connection to the database at {place}: {reason(error)}."
             ) from None
@@ -89,7 +91,7 @@ async def require_lock(connection: AsyncConnection) -> None:
     count = await connection.scalar(
         text(
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
-            " AND pid = pg_backend_pid() AND (classid::bigint << 32) + objid::bigint = :key"
+            " AND pid = pg_backend_pid() AND classid::bigint * 4294967296 + objid::bigint = :key"
         ),
         {"key": LOCK},
     )
@@ -112,9 +114,7 @@ async def set_timeouts(connection: AsyncConnection, settings: Migrations) -> Non
     for name, seconds in times.items():
         with contextlib.suppress(DBAPIError):  # not possible on every system
             await connection.execute(
-                text(
-                    "SELECT set_config(name, :value, false) FROM pg_settings WHERE name = :name"
-                ),
+                text("SELECT set_config(name, :value, false) FROM pg_settings WHERE name = :name"),
                 {"name": name, "value": f"{seconds * 1000:.0f}ms"},
             )
         await connection.commit()
@@ -141,6 +141,8 @@ async def oldest_transaction(connection: AsyncConnection) -> str:
 
 def reason(error: BaseException) -> str:
     """The first line of what the server or the system says, without a full stop at its end."""
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
     original = getattr(error, "orig", None) or error
     original = original.__cause__ or original
     said = str(original).strip().splitlines()

@@ -1,9 +1,11 @@
 """What Alembic runs for each of its commands; ``run.py`` gives it connection and metadata."""
 
+from typing import Any
+
 from alembic import context
 
 given = context.config.attributes
-options = {
+options: dict[str, Any] = {
     "target_metadata": given.get("metadata"),
     # What is done stays done if a later revision fails or has to wait for a lock.
     "transaction_per_migration": True,

@@ -47,9 +47,7 @@ def describe(found: str | None) -> str:
     has = "The database has no schema yet" if found is None else f"The schema is at {title(found)}"
     match compare(found):
         case State.OLDER:
-            return (
-                f"{has}, but this version needs {title(newest)}: run `python -m app migrate`."
-            )
+            return f"{has}, but this version needs {title(newest)}: run `python -m app migrate`."
         case State.NEWER:
             return f"{has}, newer than {title(newest)} of this version, which can use it."
         case _:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.database.settings import Migrations
 from app.migrations.connection import (
     MigrationError,
     Say,
@@ -25,7 +26,6 @@ from app.migrations.connection import (
 )
 from app.migrations.revisions import FOLDER, State, compare, describe, known, title
 from app.migrations.schema import revision_of
-from app.migrations.settings import Migrations
 
 #: SQLSTATE of a lock that was not to be had in time, of a deadlock, and of a statement's timeout.
 LOCKED = ("55P03", "40P01")
@@ -64,7 +64,7 @@ async def upgrade(url: str, settings: Migrations, say: Say, target: str = "head"
         await lock(connection, deadline, say)
         await set_timeouts(connection, settings)
         pause = PAUSE
-        while compare(await revision_of(connection)) is State.OLDER:
+        while _is_below(await revision_of(connection), target):
             await require_lock(connection)
             try:
                 await connection.run_sync(_upgrade, target, say)
@@ -75,6 +75,12 @@ async def upgrade(url: str, settings: Migrations, say: Say, target: str = "head"
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))
             pause = min(LONGEST_PAUSE, 2 * pause)
         say(describe(await revision_of(connection)))
+
+
+def _is_below(found: str | None, target: str) -> bool:
+    """Whether there is something to do; going back is not possible here."""
+    older = compare(found) is State.OLDER
+    return older and (found is None or target == "head" or target > found)
 
 
 def _upgrade(connection: Connection, target: str, say: Say) -> None:
