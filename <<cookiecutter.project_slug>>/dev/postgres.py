@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -61,7 +61,7 @@ def server(*options: str, port: int = 0) -> Iterator[str]:
         _run([programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N"], user)
         port = port or _free_port()
         settings = ("listen_addresses=127.0.0.1", "unix_socket_directories=", *QUICK, *options)
-        command = [programs / "postgres", "-D", data, "-p", str(port)]
+        command: list[str | Path] = [programs / "postgres", "-D", data, "-p", str(port)]
         for setting in settings:
             command += ["-c", setting]
         with (folder / "log").open("wb") as log:
@@ -95,8 +95,8 @@ def database(url: str, template: str = "template0") -> Iterator[str]:
 
 def query(url: str, sql: str) -> list[list[str]]:
     """Run one statement and return its rows as text. Raises PostgresError."""
-    command = [_programs() / "psql", url, "-X", "-q", "-A", "-t", "-F", "\t", "-c", sql]
-    lines = _run(["env", "PGCONNECT_TIMEOUT=10", *command], None).splitlines()
+    options = ["-X", "-q", "-A", "-t", "-F", "\t"]
+    lines = _run([_programs() / "psql", url, *options, "-c", sql], None).splitlines()
     return [line.split("\t") for line in lines if line]
 
 
@@ -128,7 +128,7 @@ def _user() -> str | None:
     )
 
 
-def _run(command: list[str | Path], user: str | None) -> str:
+def _run(command: Sequence[str | Path], user: str | None) -> str:
     done = subprocess.run(command, user=user, cwd="/", capture_output=True, text=True)
     if done.returncode != 0:
         raise PostgresError(f"{' '.join(map(str, command))}: {done.stderr.strip()}")
@@ -143,7 +143,7 @@ def _free_port() -> int:
 
 def _wait(programs: Path, port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline = time.monotonic() + PATIENCE
-    asks = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+    asks: list[str | Path] = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
     while subprocess.run(asks).returncode != 0:
         if process.poll() is not None or time.monotonic() > deadline:
             raise PostgresError(f"PostgreSQL did not start: {log.read_text('utf-8', 'replace')}")
