@@ -3,7 +3,12 @@
 from fastapi import FastAPI
 
 from app import wiring
+#% if cookiecutter.database == "postgresql"
+from app.api import database_errors, examples, idempotency, problems
+from app.api.notes import routes as notes
+#% else
 from app.api import examples, problems
+#% endif
 #% if cookiecutter.leader_election == "yes"
 from app.components import lease
 #% endif
@@ -27,6 +32,10 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     app.state.settings = settings
     app.include_router(examples.router)
+#% if cookiecutter.database == "postgresql"
+    database_errors.install(app)
+    app.include_router(notes.router)
+#% endif
     return app
 
 
@@ -52,13 +61,15 @@ def create_service(settings: Settings) -> Service:
     service = Service(app, wiring.options(settings), components=components)
     app.state.service = service
 #% if cookiecutter.database == "postgresql"
-    schema, gating = Schema(), settings.migrations.gating
+    schema = Schema(lambda: service.components["database"].engine)
     service.checks.add(
-        "schema",
-        lambda: schema.ask(service.components["database"].engine),
-        period=1,
-        timeout=5,
-        gating=gating,
+        "schema", schema.ask, period=1, timeout=5, gating=settings.migrations.gating
+    )
+    service.tasks.every(
+        600,
+        lambda: idempotency.forget_expired(service.components["database"]),
+        name="forget idempotency keys",
+        jitter=60,
     )
 #% endif
 #% if cookiecutter.leader_election == "yes"

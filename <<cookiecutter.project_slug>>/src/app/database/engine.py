@@ -3,6 +3,7 @@
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from app.database.connection import Connection
 from app.database.settings import Database
 
 
@@ -11,6 +12,7 @@ def create_engine(settings: Database) -> AsyncEngine:
     url = make_url(settings.url.get_secret_value()).set(drivername="postgresql+asyncpg")
     return create_async_engine(
         url,
+        connect_args={"connection_class": Connection},
         pool_size=settings.pool_size,
         max_overflow=0,
         pool_timeout=settings.checkout_seconds,

@@ -5,9 +5,13 @@ from collections.abc import AsyncIterator
 
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
+from app.database.connection import guard
 from app.database.engine import create_engine
 from app.database.settings import Database
 from app.lifecycle.ports import StartError
+
+#: Marks in ``session.info`` a session that only reads.
+READS = "reads"
 
 
 class Pool:
@@ -15,9 +19,17 @@ class Pool:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
+        #: Refuses transactions while the database is away.
+        self.breaker = guard(engine)
         #: Makes sessions; close each, or use it as a context manager.
         self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(
             engine, expire_on_commit=False
+        )
+        #: Makes sessions that cannot write.
+        self.readers: async_sessionmaker[AsyncSession] = async_sessionmaker(
+            engine.execution_options(postgresql_readonly=True),
+            expire_on_commit=False,
+            info={READS: True},
         )
 
 
@@ -36,4 +48,5 @@ async def open_pool(settings: Database) -> AsyncIterator[Pool]:
     try:
         yield pool
     finally:
+        await pool.breaker.close()
         await pool.engine.dispose()

@@ -1,5 +1,7 @@
 """Readiness: whether the schema of the database is new enough for this version."""
 
+from collections.abc import Callable
+
 import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -17,14 +19,15 @@ class Schema:
     stays ready when the database goes away, or all pods would be taken out at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, engine: Callable[[], AsyncEngine]) -> None:
+        self._engine = engine
         self._seen = False
 
-    async def ask(self, engine: AsyncEngine) -> None:
+    async def ask(self) -> None:
         """Raises Unwell if the schema is older than needed, and the driver's errors."""
         if self._seen:
             return
-        async with engine.connect() as connection:
+        async with self._engine().connect() as connection:
             found = await revision_of(connection)
         if compare(found) is State.OLDER:
             raise Unwell(describe(found))

@@ -1,1 +1,1 @@
-"""Notes: an example of a resource. Delete this folder, its revision and test, and its line in ``main.py``."""
+"""Notes: an example of a resource. It goes with this folder and its line in ``main.py``."""
