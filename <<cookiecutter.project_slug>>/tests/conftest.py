@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 #% if cookiecutter.database == "postgresql"
-from app.migrations import run
 from app.database.settings import Migrations
+from app.migrations import run
 from dev import postgres
 from tests.harness import QUICK, Service, running
 

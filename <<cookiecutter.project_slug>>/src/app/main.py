@@ -62,9 +62,7 @@ def create_service(settings: Settings) -> Service:
     app.state.service = service
 #% if cookiecutter.database == "postgresql"
     schema = Schema(lambda: service.components["database"].engine)
-    service.checks.add(
-        "schema", schema.ask, period=1, timeout=5, gating=settings.migrations.gating
-    )
+    service.checks.add("schema", schema.ask, period=1, timeout=5, gating=settings.migrations.gating)
     service.tasks.every(
         600,
         lambda: idempotency.forget_expired(service.components["database"]),
