@@ -17,6 +17,9 @@ from app.database import pool
 #% endif
 from app.lifecycle.components import Component
 from app.lifecycle.service import Service
+#% if cookiecutter.database == "postgresql"
+from app.migrations.schema import Schema
+#% endif
 from app.settings import Settings
 
 
@@ -58,6 +61,8 @@ def create_service(settings: Settings) -> Service:
     service = Service(app, wiring.options(settings), components=components)
     app.state.service = service
 #% if cookiecutter.database == "postgresql"
+    schema = Schema(lambda: service.components["database"].engine)
+    service.checks.add("schema", schema.ask, period=1, timeout=5, gating=settings.migrations.gating)
     service.tasks.every(
         600,
         lambda: idempotency.forget_expired(service.components["database"]),

@@ -3,11 +3,13 @@
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import asyncpg
 import pytest
 
+from app.database.settings import Migrations
+from app.migrations import run
 from dev.postgres import database
 from tests.a_server import Server, a_server
 from tests.harness import Service, eventually, running
@@ -24,12 +26,11 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def service(server: Server, tables: Callable[[str], str]) -> Iterator[Service]:
-    with (
-        database(server.url) as url,
-        running(APP_DATABASE__URL=tables(url), APP_LOG__ACCESS="false") as service,
-    ):
-        yield service.ready()
+def service(server: Server) -> Iterator[Service]:
+    with database(server.url) as url:
+        asyncio.run(run.upgrade(url, Migrations(), print))
+        with running(APP_DATABASE__URL=url, APP_LOG__ACCESS="false") as service:
+            yield service.ready()
 
 
 def served(found: Load, since: float) -> None:
