@@ -11,6 +11,8 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.database.address import Address, read
+from app.database.connection import Connection
+from app.database.errors import Unavailable
 from app.database.queue import Queue
 from app.database.settings import Database
 from app.lifecycle.ports import StartError
@@ -27,12 +29,16 @@ class Connector:
     def __init__(self, settings: Database, address: Address) -> None:
         self._settings = settings
         self._address = address
+        #: Why it connects no more; empty: it does.
+        self.closed = ""
         #: Called with the seconds that a connect took; None: it failed.
         self.on_connect: Callable[[float | None], object] = lambda seconds: None
         self._connect = self._asyncpg() if address.driver == "asyncpg" else self._psycopg()
 
     async def __call__(self) -> Any:
         """A connection of the driver. Raises what the driver raises."""
+        if self.closed:
+            raise Unavailable(self.closed)
         began = time.monotonic()
         try:
             connection = await self._connect()
@@ -56,6 +62,7 @@ class Connector:
         settings, address = self._settings, self._address
         options: dict[str, Any] = {
             "dsn": address.dsn,
+            "connection_class": Connection,
             "timeout": address.connect_timeout or settings.connect_seconds,
         }
         if settings.password_file:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.database import failover
+from app.database.connection import guard
 from app.database.engine import Connector, connector, create_engine
 from app.database.loans import Loans, abort, is_closed
 from app.database.measures import Times, families
@@ -23,6 +25,9 @@ log = structlog.get_logger(__name__)
 #: Seconds for the server to say goodbye to idle connections.
 GOODBYE = 1.0
 
+#: Marks in ``session.info`` a session that only reads.
+READS = "reads"
+
 
 class Pool:
     """The connections of this pod; the value of the component ``database``."""
@@ -33,16 +38,25 @@ class Pool:
         self.loans = Loans(settings.leak_seconds, self.times.use)
         #: Connections dropped because of their server, and attempts to connect that failed.
         self.drops = self.failures = 0
-        #: Makes sessions; close each, or use it as a context manager.
-        self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(
-            self.engine, class_=WatchedSession, expire_on_commit=False, info={"loans": self.loans}
-        )
+        #: Refuses transactions while the database is away.
+        self.breaker = guard(self.engine, settings.statement_seconds or math.inf)
         self._connect = connect
         connect.on_connect = self._connected
         self.queue.waits = self.times.wait
         self.loans.watch(self.engine)
         if settings.pooler == "none":
             failover.watch(self.engine, self.drop)
+        #: Makes sessions; close each, or use it as a context manager.
+        self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(
+            self.engine, class_=WatchedSession, expire_on_commit=False, info={"loans": self.loans}
+        )
+        #: Makes sessions that cannot write.
+        self.readers: async_sessionmaker[AsyncSession] = async_sessionmaker(
+            self.engine.execution_options(postgresql_readonly=True),
+            class_=WatchedSession,
+            expire_on_commit=False,
+            info={READS: True, "loans": self.loans},
+        )
 
     @property
     def queue(self) -> Queue:
@@ -69,6 +83,7 @@ class Pool:
             "connect_failures": self.failures,
             "leaks": self.loans.leaks + self.loans.lost,
             "dirty_returns": self.loans.dirty,
+            **self.breaker.status(),
             "held": [
                 f"{seconds:.1f} s by {loan.who()}: {'; '.join(loan.where()[-3:])}"
                 for loan, seconds in self.loans.held()
@@ -102,7 +117,8 @@ class Pool:
 
         Cancelled when its time is up, it names who still has a connection, and cuts them off.
         """
-        self.queue.close("the service stops: the database pool is closed")
+        self._connect.closed = "the service stops: the database pool is closed"
+        self.queue.close(self._connect.closed)
         try:
             await self.loans.all_back()
             with contextlib.suppress(TimeoutError):
@@ -138,4 +154,7 @@ async def open_pool(settings: Database) -> AsyncIterator[Pool]:
         yield pool
     finally:
         watching.cancel()
-        await pool.close()
+        try:
+            await pool.close()
+        finally:
+            await pool.breaker.close()

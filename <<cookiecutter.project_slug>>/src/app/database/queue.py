@@ -7,14 +7,11 @@ from sqlalchemy import exc
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 from sqlalchemy.pool.base import _ConnectionRecord
 
+from app.database.errors import Unavailable
 from app.observability.histogram import Series
 
 #: Upper bounds of the times of a pool, in seconds.
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-
-
-class PoolClosedError(exc.SQLAlchemyError):
-    """There are no more connections: the service stops."""
 
 
 class PoolTimeoutError(exc.TimeoutError):
@@ -36,7 +33,7 @@ class Queue(AsyncAdaptedQueuePool):
 
     def _do_get(self) -> ConnectionPoolEntry:
         if self.closed:
-            raise PoolClosedError(self.closed)
+            raise Unavailable(self.closed)
         if self.checkedout() < self.size():
             if self.waits is not None:
                 self.waits.counts[0] += 1
@@ -47,7 +44,7 @@ class Queue(AsyncAdaptedQueuePool):
             record = super()._do_get()
             if self.closed:
                 self._do_return_conn(record)
-                raise PoolClosedError(self.closed)
+                raise Unavailable(self.closed)
             return record
         except exc.TimeoutError:
             self.timeouts += 1

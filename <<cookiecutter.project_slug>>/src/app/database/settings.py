@@ -1,4 +1,4 @@
-"""The settings of the database."""
+"""The settings of the database and of its migrations."""
 
 from typing import Literal
 
@@ -65,3 +65,31 @@ class Database(Group):
         if url := self.url.get_secret_value():
             read(url)
         return self
+
+
+class Migrations(Group):
+    """How ``python -m app migrate`` changes the schema, and what the service asks of it."""
+
+    url: SecretStr = Field(
+        default=SecretStr(""),
+        description="Address of the database for migrations: the server itself, if the service "
+        "uses a pooler, or a user who may change the schema. Empty: APP_DATABASE__URL.",
+    )
+    lock_seconds: Period = Field(
+        default=2.0,
+        description="Time that a statement waits for a lock on a table. Meanwhile others wait "
+        "behind it, so it gives up and tries again later.",
+    )
+    statement_seconds: Period = Field(
+        default=60.0,
+        description="Longest statement of a migration. It may hold a lock that stops the service.",
+    )
+    wait_seconds: Period = Field(
+        default=300.0,
+        description="Time to try again for locks, and to wait for another migration that runs.",
+    )
+    gating: bool = Field(
+        default=True,
+        description="Not ready until the schema was seen to be new enough; after that, the "
+        "database may go away. false: only the log and /statusz say so.",
+    )
