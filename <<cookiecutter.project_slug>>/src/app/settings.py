@@ -5,6 +5,9 @@ from typing import Literal
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+#% if cookiecutter.database == "postgresql"
+from app.database.settings import Database, Migrations
+#% endif
 from app.lifecycle.request_settings import Requests, WebSockets
 from app.lifecycle.settings import (
     Group,
@@ -75,6 +78,10 @@ class Settings(BaseSettings):
     probes: Probes = Probes()
     requests: Requests = Requests()
     websockets: WebSockets = WebSockets()
+#% if cookiecutter.database == "postgresql"
+    database: Database = Field(default_factory=Database)
+    migrations: Migrations = Migrations()
+#% endif
 #% if cookiecutter.leader_election == "yes"
     leader_election: LeaderElection = LeaderElection()
 #% endif
