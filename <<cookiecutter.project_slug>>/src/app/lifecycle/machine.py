@@ -1,6 +1,5 @@
 """What the process uses, and the versions of what it runs."""
 
-import os
 import sys
 from contextlib import suppress
 from functools import cache
