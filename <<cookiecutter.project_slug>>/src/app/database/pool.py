@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from app.database.connection import guard
+from app.database.connection import Guard
 from app.database.engine import create_engine
 from app.database.settings import Database
 from app.lifecycle.ports import StartError
@@ -20,7 +20,7 @@ class Pool:
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
         #: Refuses transactions while the database is away.
-        self.breaker = guard(engine)
+        self.breaker = Guard(engine).breaker
         #: Makes sessions; close each, or use it as a context manager.
         self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(
             engine, expire_on_commit=False
