@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from app.database.breaker import Breaker
-from app.database.errors import Unavailable, code
+from app.database.errors import GOING, Unavailable, code
 from app.lifecycle import deadline
 
 #: Seconds without another attempt to connect to a server that has no connection to spare.
@@ -98,7 +98,7 @@ class Guard:
             await greenlet_spawn(made.close)
 
     def _failed(self, context: ExceptionContext) -> None:
-        if context.is_disconnect:
+        if context.is_disconnect or code(context.original_exception) in GOING:
             self.breaker.suspect()
 
 
