@@ -72,6 +72,8 @@ class Guard:
         self.breaker.wait(task, lambda: None)
         try:
             return self._open()
+        except Unavailable:
+            raise
         except Exception as error:
             if _full(error):
                 self._full_until = time.monotonic() + FULL_SECONDS
