@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import cast
 
 import structlog
 from sqlalchemy import text
