@@ -36,7 +36,7 @@ PAUSE, LONGEST_PAUSE = 1.0, 10.0
 
 def config(**attributes: object) -> Config:
     """Alembic's configuration; ``attributes`` are for ``env.py``."""
-    made = Config(attributes=dict(attributes))
+    made = Config(output_buffer=sys.stdout, attributes=dict(attributes))
     made.set_main_option("script_location", str(FOLDER.parent).replace("%", "%%"))
     made.set_main_option("path_separator", "os")
     return made

@@ -1,0 +1,1 @@
+"""PostgreSQL: its migrations, its pool and its sessions, against real servers."""
