@@ -16,7 +16,7 @@ Ask = Callable[..., Response]
 
 
 @pytest.fixture(scope="module")
-def service(database_server: str) -> Iterator[Service]:
+def service(shared_database: str) -> Iterator[Service]:
     with running() as service:
         yield service.ready()
 
@@ -116,7 +116,7 @@ def test_a_request_that_failed_can_be_repeated_with_its_key(ask: Ask) -> None:
     assert ask("POST", "/notes", body, idempotency_key=key).status == 201
 
 
-def test_of_requests_at_the_same_time_one_is_served(service: Service, database_server: str) -> None:
+def test_of_requests_at_the_same_time_one_is_served(service: Service) -> None:
     key, title = uuid.uuid4().hex, uuid.uuid4().hex
     body = json.dumps({"title": title}).encode()
     statuses: list[int] = []

@@ -61,6 +61,11 @@ def create_service(settings: Settings) -> Service:
     service = Service(app, wiring.options(settings), components=components)
     app.state.service = service
 #% if cookiecutter.database == "postgresql"
+    service.checks.add(
+        "database",
+        lambda: service.components["database"].ping(),
+        gating=settings.database.gating,
+    )
     schema = Schema(lambda: service.components["database"].engine)
     service.checks.add("schema", schema.ask, period=1, timeout=5, gating=settings.migrations.gating)
     service.tasks.every(

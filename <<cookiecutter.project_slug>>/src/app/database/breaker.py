@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 
 import structlog
 
@@ -53,7 +54,10 @@ class Breaker:
     def suspect(self) -> None:
         """Find out in the background whether the database can be reached."""
         if self._probing is None or self._probing.done():
-            self._probing = asyncio.create_task(self._find_out(), name="probe of the database")
+            # A context of its own: it is not part of the request that noticed something.
+            self._probing = asyncio.create_task(
+                self._find_out(), name="probe of the database", context=Context()
+            )
 
     def wait(self, key: object, give_up: Callable[[], object]) -> None:
         """``key`` waits for the server; ``give_up`` is called if the breaker opens before

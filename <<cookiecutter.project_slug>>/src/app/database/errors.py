@@ -69,8 +69,8 @@ def retryable(error: BaseException) -> bool:
 def described(error: BaseException) -> str:
     """The type of the driver's error and its first line, for the log and ``/statusz``."""
     cause = getattr(error, "orig", None) or error
-    cause = cause.__cause__ or cause
     if isinstance(cause, TimeoutError):
         return "no answer"
+    cause = cause.__cause__ or cause
     first, *_ = str(cause).splitlines() or [""]
     return f"{type(cause).__name__}: {first}"

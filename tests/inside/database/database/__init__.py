@@ -1,1 +1,1 @@
-"""PostgreSQL: its migrations, its pool and its sessions, against real servers."""
+"""The machinery of the database, with real servers."""

@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.database.settings import Database
 from app.migrations.connection import connected
 from tests.harness import PATIENCE, PROJECT, QUICK, clean_environment
 
@@ -80,7 +82,7 @@ class Later:
 @asynccontextmanager
 async def transaction(url: str, *statements: str) -> AsyncIterator[AsyncConnection]:
     """A transaction that has run ``statements`` and stays open; it is rolled back."""
-    async with connected(url) as connection:
+    async with connected(Database(url=SecretStr(url))) as connection:
         for statement in statements:
             await connection.execute(text(statement))
         yield connection
