@@ -80,9 +80,13 @@ def server(*options: str, port: int = 0) -> Iterator[str]:
 
 @contextlib.contextmanager
 def database(url: str, template: str = "template0") -> Iterator[str]:
-    """Create a database on the server of ``url``, yield its URL, drop it."""
+    """Create a database on the server of ``url``, yield its URL, drop it.
+
+    ``template`` is the name or URL of the one to copy, to which nobody may be connected.
+    """
     name = f"test_{uuid.uuid4().hex[:12]}"
-    query(url, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    original = template.rpartition("/")[2]
+    query(url, f'CREATE DATABASE "{name}" TEMPLATE "{original}"')
     try:
         yield urlsplit(url)._replace(path=f"/{name}").geturl()
     finally:

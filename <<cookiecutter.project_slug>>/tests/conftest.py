@@ -1,5 +1,8 @@
 """Services under test, gone when the test is over."""
 
+#% if cookiecutter.database == "postgresql"
+import asyncio
+#% endif
 import contextlib
 import os
 from collections.abc import Callable, Iterator
@@ -7,6 +10,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 #% if cookiecutter.database == "postgresql"
+from app.database.settings import Migrations
+from app.migrations import run
 from dev import postgres
 from tests.harness import QUICK, Service, running
 
@@ -19,17 +24,40 @@ Start = Callable[..., Service]
 
 
 #% if cookiecutter.database == "postgresql"
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def database_server() -> Iterator[str]:
-    """The URL of a server whose databases belong to this run; every service starts with one."""
-    with postgres.server() as url, postgres.database(url) as default:
-        QUICK["APP_DATABASE__URL"] = default
+    """The URL of a server whose databases belong to this run."""
+    with postgres.server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated(database_server: str) -> Iterator[str]:
+    """The URL of a database with the newest schema, which is only copied."""
+    with postgres.database(database_server) as url:
+        asyncio.run(run.upgrade(url, Migrations(), print))
+        yield url
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_database(database_server: str, migrated: str) -> Iterator[str]:
+    """The URL of the database that a service has whose test does not ask for one."""
+    with postgres.database(database_server, template=migrated) as url:
+        QUICK["APP_DATABASE__URL"] = url
         yield url
 
 
 @pytest.fixture
-def database(database_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The URL of an empty database for one test, and for the services that it starts."""
+def database(database_server: str, migrated: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a database of this test with the newest schema, and for the services it starts."""
+    with postgres.database(database_server, template=migrated) as url:
+        monkeypatch.setitem(QUICK, "APP_DATABASE__URL", url)
+        yield url
+
+
+@pytest.fixture
+def empty_database(database_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The same without a schema."""
     with postgres.database(database_server) as url:
         monkeypatch.setitem(QUICK, "APP_DATABASE__URL", url)
         yield url

@@ -12,6 +12,9 @@ USAGE = """usage: python -m app COMMAND
   level [NAME] print the lowest level that the running service logs, or change it:
                debug, info, warning or error
   probe NAME   ask livez, readyz or startupz; exit 0 on success
+#% if cookiecutter.database == "postgresql"
+  migrate      upgrade the database; --check, --sql and REVISION: `migrate --help`
+#% endif
   whoami       print which pod this is and the state of its endpoint
   settings     list all settings with range, default and description
   version      print the version"""
@@ -34,6 +37,12 @@ def main() -> int:
             from app.lifecycle.management import prestop
 
             return prestop.probe(name)
+#% if cookiecutter.database == "postgresql"
+        case ["migrate", *arguments]:
+            from app import migrate
+
+            return migrate.main(arguments)
+#% endif
         case ["whoami"]:
             return _whoami()
         case ["settings"]:

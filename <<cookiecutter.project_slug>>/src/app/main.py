@@ -3,7 +3,12 @@
 from fastapi import FastAPI
 
 from app import wiring
+#% if cookiecutter.database == "postgresql"
+from app.api import database_errors, examples, idempotency, problems
+from app.api.notes import routes as notes
+#% else
 from app.api import examples, problems
+#% endif
 #% if cookiecutter.leader_election == "yes"
 from app.components import lease
 #% endif
@@ -12,6 +17,9 @@ from app.database import pool
 #% endif
 from app.lifecycle.components import Component
 from app.lifecycle.service import Service
+#% if cookiecutter.database == "postgresql"
+from app.migrations.schema import Schema
+#% endif
 from app.settings import Settings
 
 
@@ -24,6 +32,10 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     app.state.settings = settings
     app.include_router(examples.router)
+#% if cookiecutter.database == "postgresql"
+    database_errors.install(app)
+    app.include_router(notes.router)
+#% endif
     return app
 
 
@@ -48,6 +60,21 @@ def create_service(settings: Settings) -> Service:
 #% endif
     service = Service(app, wiring.options(settings), components=components)
     app.state.service = service
+#% if cookiecutter.database == "postgresql"
+    service.checks.add(
+        "database",
+        lambda: service.components["database"].ping(),
+        gating=settings.database.gating,
+    )
+    schema = Schema(lambda: service.components["database"].engine)
+    service.checks.add("schema", schema.ask, period=1, timeout=5, gating=settings.migrations.gating)
+    service.tasks.every(
+        600,
+        lambda: idempotency.forget_expired(service.components["database"]),
+        name="forget idempotency keys",
+        jitter=60,
+    )
+#% endif
 #% if cookiecutter.leader_election == "yes"
     service.tasks.every(60, examples.take_stock, name="take stock", singleton=True)
 #% endif

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 #% if cookiecutter.database == "postgresql"
-from app.database.settings import Database
+from app.database.settings import Database, Migrations
 #% endif
 from app.lifecycle.request_settings import Requests, WebSockets
 from app.lifecycle.settings import (
@@ -80,6 +80,7 @@ class Settings(BaseSettings):
     websockets: WebSockets = WebSockets()
 #% if cookiecutter.database == "postgresql"
     database: Database = Field(default_factory=Database)
+    migrations: Migrations = Migrations()
 #% endif
 #% if cookiecutter.leader_election == "yes"
     leader_election: LeaderElection = LeaderElection()

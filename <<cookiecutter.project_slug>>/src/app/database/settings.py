@@ -1,8 +1,11 @@
-"""The settings of the database."""
+"""The settings of the database and of its migrations."""
 
-from pydantic import Field, SecretStr
+from typing import Literal
 
-from app.lifecycle.settings import Group, Period
+from pydantic import Field, SecretStr, model_validator
+
+from app.database.address import read
+from app.lifecycle.settings import Group, Period, Seconds
 
 
 class Database(Group):
@@ -10,9 +13,83 @@ class Database(Group):
 
     url: SecretStr = Field(
         default=SecretStr(""),
-        description="Address of the database, such as postgresql://user:password@host:5432/name.",
+        description="Address of the database, such as postgresql://user:password@host:5432/name, "
+        "with the parameters of libpq: sslmode, sslrootcert, target_session_attrs and others.",
+    )
+    password_file: str = Field(
+        default="",
+        description="File with the password, read at each connect: a rotated password needs no "
+        "restart. Replaces the password of the URL.",
     )
     pool_size: int = Field(
         default=10, ge=1, le=1000, description="Largest number of connections of this pod."
     )
+    pooler: Literal["none", "pgbouncer"] = Field(
+        default="none",
+        description="pgbouncer: behind PgBouncer in transaction mode. No prepared statements, no "
+        "server settings.",
+    )
     checkout_seconds: Period = Field(default=5.0, description="Time to wait for a free connection.")
+    connect_seconds: Period = Field(default=5.0, description="Time to connect to the server.")
+    lifetime_seconds: float = Field(
+        default=1800.0,
+        gt=0,
+        le=86400,
+        allow_inf_nan=False,
+        description="Age at which a connection is replaced when it is next needed.",
+    )
+    idle_seconds: float = Field(
+        default=600.0,
+        ge=0,
+        le=86400,
+        allow_inf_nan=False,
+        description="Idle time after which the server closes a connection; 0 for never.",
+    )
+    statement_seconds: Seconds = Field(
+        default=60.0,
+        description="Time after which the server ends a statement, or a transaction that is idle, "
+        "where nothing else does; 0 for never.",
+    )
+    leak_seconds: Period = Field(
+        default=5.0,
+        description="Time after which the log says who holds a connection.",
+    )
+    gating: bool = Field(
+        default=False,
+        description="Whether pods are not ready while the database is down. All are then, also for "
+        "requests that need no database.",
+    )
+
+    @model_validator(mode="after")
+    def _url_is_sound(self) -> "Database":
+        if url := self.url.get_secret_value():
+            read(url)
+        return self
+
+
+class Migrations(Group):
+    """How ``python -m app migrate`` changes the schema, and what the service asks of it."""
+
+    url: SecretStr = Field(
+        default=SecretStr(""),
+        description="Address of the database for migrations: the server itself, if the service "
+        "uses a pooler, or a user who may change the schema. Empty: APP_DATABASE__URL.",
+    )
+    lock_seconds: Period = Field(
+        default=2.0,
+        description="Time that a statement waits for a lock on a table. Meanwhile others wait "
+        "behind it, so it gives up and tries again later.",
+    )
+    statement_seconds: Period = Field(
+        default=60.0,
+        description="Longest statement of a migration. It may hold a lock that stops the service.",
+    )
+    wait_seconds: Period = Field(
+        default=300.0,
+        description="Time to try again for locks, and to wait for another migration that runs.",
+    )
+    gating: bool = Field(
+        default=True,
+        description="Not ready until the schema was seen to be new enough; after that, the "
+        "database may go away. false: only the log and /statusz say so.",
+    )

@@ -3,7 +3,7 @@
 import asyncio
 import graphlib
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -90,6 +90,12 @@ class Components:
 
     def __getitem__(self, name: str) -> Any:
         return self._running[name].opened.result()
+
+    def opened(self) -> Iterator[tuple[str, Any]]:
+        """Names and values of those that are open, or closing; from any thread."""
+        for name, running in list(self._running.items()):
+            if running.opened.done() and not running.task.done():
+                yield name, running.opened.result()
 
     async def start(self) -> None:
         """Open all, dependencies first, independent ones concurrently.

@@ -5,7 +5,8 @@ thread are copied before they are iterated.
 """
 
 import platform
-from typing import TYPE_CHECKING, Protocol, get_args
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol, get_args, runtime_checkable
 
 from app.lifecycle.checks import Checks
 from app.lifecycle.components import Components, State
@@ -37,6 +38,13 @@ class Service(Protocol):
     tasks: Tasks
 
 
+@runtime_checkable
+class Measured(Protocol):
+    """The value of a component that has metrics of its own; asked from any thread."""
+
+    def families(self) -> Iterable[Family]: ...
+
+
 def measures(service: Service, connections: Connections) -> list[Family]:
     """Every metric, with its current value."""
     return [
@@ -47,6 +55,7 @@ def measures(service: Service, connections: Connections) -> list[Family]:
         *_state(service.lifecycle.phase, service.probes, service.checks),
         service.probes.heartbeat.lag,
         *_components(service.components),
+        *_of_components(service.components),
         *_tasks(service.tasks),
         counter(
             "app_log_lines_dropped_total",
@@ -111,6 +120,12 @@ def _components(components: Components) -> list[Metric]:
             by("component", components.start_seconds),
         ),
     ]
+
+
+def _of_components(components: Components) -> list[Family]:
+    """What components measure themselves."""
+    measured = [value for _, value in components.opened() if isinstance(value, Measured)]
+    return [family for one in measured for family in one.families()]
 
 
 def _tasks(tasks: Tasks) -> list[Metric]:

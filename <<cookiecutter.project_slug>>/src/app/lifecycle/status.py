@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -60,6 +60,13 @@ class Parts(Protocol):
     shedding: "Shedding | None"
 
 
+@runtime_checkable
+class Reporting(Protocol):
+    """The value of a component that shows its state; asked from any thread."""
+
+    def status(self) -> Json: ...
+
+
 def collect(
     service: Parts,
     server: HttpServer,
@@ -96,6 +103,11 @@ def collect(
         "busy_threads": traffic.overdue_threads.status(),
         "checks": service.checks.results(),
         "components": {name: _component(components, name) for name in components.needs},
+        "component_status": {
+            name: value.status()
+            for name, value in components.opened()
+            if isinstance(value, Reporting)
+        },
         "connections": _connections(server),
         "keep_alive_seconds": server.connections.keep_alive.seconds,
         "limits": _limits(server, traffic, shedding),

@@ -229,6 +229,8 @@ def _facts(status: Json) -> Iterator[tuple[str, Json]]:
     closed = connections.pop("closed")
     reasons = {f"closed: {reason}": count for reason, count in closed.items() if count}
     yield "Connections", {**connections, **reasons}
+    for name, shown in status["component_status"].items():
+        yield f"Component {name}", shown
     if status["requests_cancelled"]:
         yield "Requests cancelled", status["requests_cancelled"]
     if "shedding" in status:
