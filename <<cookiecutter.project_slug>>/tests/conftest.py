@@ -7,22 +7,21 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 
+#% if cookiecutter.database == "postgresql"
 import pytest
-#% if cookiecutter.database == "postgresql"
 from pydantic import SecretStr
-#% endif
 
-#% if cookiecutter.database == "postgresql"
 from app.database.settings import Database, Migrations
 from app.migrations import run
 from dev import postgres
 from tests.harness import QUICK, Service, running
 
 #% else
+import pytest
+
 from tests.harness import Service, running
 
 #% endif
-
 Start = Callable[..., Service]
 
 
