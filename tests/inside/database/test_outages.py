@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import asyncpg
 import pytest
+from pydantic import SecretStr
 
-from app.database.settings import Migrations
+from app.database.settings import Database, Migrations
 from app.migrations import run
 from dev.postgres import database
 from tests.a_server import Server, a_server
@@ -28,7 +29,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def service(server: Server) -> Iterator[Service]:
     with database(server.url) as url:
-        asyncio.run(run.upgrade(url, Migrations(), print))
+        asyncio.run(run.upgrade(Database(url=SecretStr(url)), Migrations(), print))
         with running(APP_DATABASE__URL=url, APP_LOG__ACCESS="false") as service:
             yield service.ready()
 

@@ -61,7 +61,7 @@ async def is_pooled(connection: AsyncConnection) -> bool:
     server = await connection.scalar(text("SELECT pg_backend_pid()"))
     await connection.commit()
     told: int = driver.info.backend_pid if hasattr(driver, "info") else driver.get_server_pid()
-    return told != server
+    return bool(told != server)
 
 
 async def lock(connection: AsyncConnection, deadline: float, say: Say) -> None:
