@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import asyncpg
 import pytest
 from pydantic import SecretStr
+from pydantic import SecretStr
 
 from app.database.settings import Database, Migrations
 from app.migrations import run
