@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncIterator
-from typing import cast
+from typing import Any, cast
 
 import structlog
 from sqlalchemy import text
@@ -65,8 +65,7 @@ class Pool:
 
     def idle(self) -> int:
         """How many open connections nobody has borrowed."""
-        alive = sum(not is_closed(one) for one in self.loans.connections.copy())
-        return max(0, alive - len(self.loans.open))
+        return sum(not is_closed(one) for one in self._idle())
 
     def families(self) -> list[Family]:
         """Its metrics."""
@@ -105,8 +104,7 @@ class Pool:
 
     def drop(self, reason: str) -> None:
         """Close all connections that nobody uses; the others close when they come back."""
-        used = {id(loan.driver) for loan in self.loans.open.values()}
-        idle = [one for one in self.loans.connections if id(one) not in used and not is_closed(one)]
+        idle = [one for one in self._idle() if not is_closed(one)]
         for driver in idle:
             abort(driver)
         self.drops += len(idle) + 1
@@ -134,6 +132,11 @@ class Pool:
                 )
             for driver in self.loans.connections:
                 abort(driver)
+
+    def _idle(self) -> list[Any]:
+        """The driver's connections that nobody has borrowed."""
+        found = (record.driver_connection for record in self.queue.idle.copy())
+        return [one for one in found if one is not None]
 
     def _connected(self, seconds: float | None) -> None:
         if seconds is None:
