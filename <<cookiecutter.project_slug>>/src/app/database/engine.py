@@ -162,6 +162,7 @@ def create_engine(settings: Database, connect: Connector | None = None) -> Async
     return create_async_engine(
         f"postgresql+{driver}://",
         connect_args=connect.arguments(),
+        hide_parameters=True,  # they would be in the text of errors, and so in the log
         poolclass=Queue,
         pool_size=settings.pool_size,
         max_overflow=0,

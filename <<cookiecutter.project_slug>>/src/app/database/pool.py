@@ -10,7 +10,14 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
+#% if cookiecutter.tracing == "opentelemetry"
+from app.database import failover, spans
+#% else
 from app.database import failover
+#% endif
+#% if cookiecutter.tracing == "opentelemetry"
+from app.database.address import read
+#% endif
 from app.database.connection import guard
 from app.database.engine import Connector, connector, create_engine
 from app.database.loans import Loans, abort, is_closed
@@ -46,6 +53,9 @@ class Pool:
         self.loans.watch(self.engine)
         if settings.pooler == "none":
             failover.watch(self.engine, self.drop)
+#% if cookiecutter.tracing == "opentelemetry"
+        spans.watch(self.engine, read(settings.url.get_secret_value()))
+#% endif
         #: Makes sessions; close each, or use it as a context manager.
         self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(
             self.engine, class_=WatchedSession, expire_on_commit=False, info={"loans": self.loans}
