@@ -18,7 +18,7 @@ from app.database import failover
 #% if cookiecutter.tracing == "opentelemetry"
 from app.database.address import read
 #% endif
-from app.database.connection import guard
+from app.database.connection import Guard
 from app.database.engine import Connector, connector, create_engine
 from app.database.loans import Loans, abort, is_closed
 from app.database.measures import Times, families
@@ -46,7 +46,7 @@ class Pool:
         #: Connections dropped because of their server, and attempts to connect that failed.
         self.drops = self.failures = 0
         #: Refuses transactions while the database is away.
-        self.breaker = guard(self.engine, settings.statement_seconds or math.inf)
+        self.breaker = Guard(self.engine, settings.statement_seconds or math.inf).breaker
         self._connect = connect
         connect.on_connect = self._connected
         self.queue.waits = self.times.wait
