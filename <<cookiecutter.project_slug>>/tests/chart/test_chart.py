@@ -77,7 +77,12 @@ def test_every_setting_can_be_set_in_the_values() -> None:
     config = set(schema()["properties"]["config"]["properties"])
     for group in GROUPS:
         config |= {f"APP_{group}__{name}".upper() for name, _ in rules_of(group)}
-    own = {name for name in found()[0].render().environment if name.startswith("APP_")}
+    objects = found()[0].render()
+    own = {one["name"] for one in objects.container["env"] if one["name"].startswith("APP_")}
+#% if cookiecutter.database == "postgresql"
+    migrates = objects.one("Job")["spec"]["template"]["spec"]["containers"][0]
+    own |= {one["name"] for one in migrates["env"]} | {"APP_MIGRATIONS__URL"}
+#% endif
     assert config | own == {name for name, _ in variables()}
     assert not config & own, "such a setting would have two places"
 
