@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-import asyncpg  # type: ignore[import-untyped]
+import asyncpg
 from fastapi import FastAPI, HTTPException
 
 from app import environment, wiring
