@@ -51,7 +51,7 @@ def create_service(settings: Settings) -> Service:
 
     For example::
 
-        components = [Component("cache", open_cache, depends_on=("database",))]
+        components = [Component("buffer", open_buffer, depends_on=("database",), level="data")]
         service.checks.add("cache", ping, period=5, timeout=1)
         service.tasks.every(60, refresh, name="refresh", jitter=5)
     """

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from app.environment import load, variables
-from app.lifecycle.stop import Times
+from app.lifecycle.times import Times
 from app.lifecycle.watchdog import MARGIN
 from dev.generate import CHART, GROUPS, OF_A_PARENT, files, rows, rules_of, schema
 from tests.chart.helm import PROJECT, Helm, HelmError, found

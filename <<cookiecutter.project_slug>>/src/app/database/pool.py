@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import cast
 
 import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.database import failover
-from app.database.connection import guard
+from app.database.connection import Guard
 from app.database.engine import Connector, connector, create_engine
 from app.database.loans import Loans, abort, is_closed
 from app.database.measures import Times, families
@@ -39,7 +39,7 @@ class Pool:
         #: Connections dropped because of their server, and attempts to connect that failed.
         self.drops = self.failures = 0
         #: Refuses transactions while the database is away.
-        self.breaker = guard(self.engine, settings.statement_seconds or math.inf)
+        self.breaker = Guard(self.engine, settings.statement_seconds or math.inf).breaker
         self._connect = connect
         connect.on_connect = self._connected
         self.queue.waits = self.times.wait

@@ -33,7 +33,7 @@ CASES: dict[str, Any] = {
             "quietSeconds": 0.5,
             "limitSeconds": 10,
             "streamSpreadSeconds": 1,
-            "stopSeconds": 4,
+            "stopSeconds": 90,
             "marginSeconds": 3,
         },
         "keepAliveSeconds": 90,
