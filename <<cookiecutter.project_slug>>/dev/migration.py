@@ -14,11 +14,12 @@ from pathlib import Path
 
 from alembic import command
 from alembic.script import Script
+from pydantic import SecretStr
 from sqlalchemy import Connection, MetaData
 
 import app
 from app.database.models import Base
-from app.database.settings import Migrations
+from app.database.settings import Database, Migrations
 from app.migrations import run
 from app.migrations.connection import MigrationError, connected
 from app.migrations.revisions import needed
@@ -35,7 +36,8 @@ def metadata() -> MetaData:
 
 async def write(url: str, name: str) -> Path:
     """Migrate the empty database at ``url`` and write the revision; return its file."""
-    await run.upgrade(url, Migrations(), lambda _: None)
+    database = Database(url=SecretStr(url))
+    await run.upgrade(database, Migrations(), lambda _: None)
 
     def revise(connection: Connection) -> Path:
         number = f"{int(needed() or 0) + 1:04}"
@@ -45,7 +47,7 @@ async def write(url: str, name: str) -> Path:
         assert isinstance(script, Script)
         return Path(script.path)
 
-    async with connected(url) as connection:
+    async with connected(database) as connection:
         return await connection.run_sync(revise)
 
 

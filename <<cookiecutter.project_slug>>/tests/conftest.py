@@ -7,19 +7,21 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 
-import pytest
-
 #% if cookiecutter.database == "postgresql"
-from app.database.settings import Migrations
+import pytest
+from pydantic import SecretStr
+
+from app.database.settings import Database, Migrations
 from app.migrations import run
 from dev import postgres
 from tests.harness import QUICK, Service, running
 
 #% else
+import pytest
+
 from tests.harness import Service, running
 
 #% endif
-
 Start = Callable[..., Service]
 
 
@@ -35,7 +37,7 @@ def database_server() -> Iterator[str]:
 def migrated(database_server: str) -> Iterator[str]:
     """The URL of a database with the newest schema, which is only copied."""
     with postgres.database(database_server) as url:
-        asyncio.run(run.upgrade(url, Migrations(), print))
+        asyncio.run(run.upgrade(Database(url=SecretStr(url)), Migrations(), print))
         yield url
 
 

@@ -65,7 +65,8 @@ def test_two_notes_cannot_have_the_same_slug(ask: Ask) -> None:
 
 def test_pages_neither_repeat_nor_miss_a_note(ask: Ask) -> None:
     notes = [made(ask)["id"] for _ in range(5)]
-    found, path = [], "/notes?limit=2"
+    found: list[int] = []
+    path = "/notes?limit=2"
     while not set(notes) <= set(found):
         page = json.loads(ask("GET", path).body)
         found += [note["id"] for note in page["items"]]

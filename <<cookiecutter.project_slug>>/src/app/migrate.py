@@ -38,15 +38,16 @@ def main(arguments: list[str]) -> int:
 async def _run(arguments: list[str], settings: Settings) -> int:
     from app.migrations import run
 
+    places = settings.database, settings.migrations
     match arguments:
         case []:
-            await run.upgrade(_url(settings), settings.migrations, _say)
+            await run.upgrade(*places, _say)
         case ["--check"]:
-            found = await run.look(_url(settings))
+            found = await run.look(*places)
             print(describe(found))
             return CODES[compare(found)]
         case ["--sql"]:
-            found = await run.look(_url(settings))
+            found = await run.look(*places)
             if compare(found) is State.OLDER:
                 run.print_sql(found, settings.migrations)
             else:
@@ -54,21 +55,11 @@ async def _run(arguments: list[str], settings: Settings) -> int:
         case ["--sql", start] if _is_known(start):
             run.print_sql(start, settings.migrations)
         case [target] if target != "base" and not target.startswith("-") and _is_known(target):
-            await run.upgrade(_url(settings), settings.migrations, _say, target)
+            await run.upgrade(*places, _say, target)
         case _:
             print(USAGE, file=sys.stderr)
             return WRONG
     return 0
-
-
-def _url(settings: Settings) -> str:
-    url = settings.migrations.url.get_secret_value() or settings.database.url.get_secret_value()
-    if not url:
-        raise MigrationError(
-            "APP_DATABASE__URL is not set: it names the database, such as "
-            "postgresql://user:password@host:5432/name."
-        )
-    return url
 
 
 def _is_known(number: str) -> bool:

@@ -31,9 +31,10 @@ class Server:
             "listen_addresses=127.0.0.1",
             "unix_socket_directories=",
             *postgres.QUICK,
+            *DURABLE,
             *options,
         )
-        initdb = [
+        initdb: list[str | Path] = [
             self._programs / "initdb",
             "-D",
             self._folder / "data",
@@ -48,7 +49,13 @@ class Server:
 
     def start(self) -> None:
         """Start it, and wait until it lets clients in."""
-        command = [self._programs / "postgres", "-D", self._folder / "data", "-p", str(self.port)]
+        command: list[str | Path] = [
+            self._programs / "postgres",
+            "-D",
+            self._folder / "data",
+            "-p",
+            str(self.port),
+        ]
         for option in self._options:
             command += ["-c", option]
         log = self._folder / "log"

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import asyncpg
 import pytest
+from pydantic import SecretStr
 
-from app.database.settings import Migrations
+from app.database.settings import Database, Migrations
 from app.migrations import run
 from dev.postgres import database
 from tests.a_server import Server, a_server
@@ -28,7 +29,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def service(server: Server) -> Iterator[Service]:
     with database(server.url) as url:
-        asyncio.run(run.upgrade(url, Migrations(), print))
+        asyncio.run(run.upgrade(Database(url=SecretStr(url)), Migrations(), print))
         with running(APP_DATABASE__URL=url, APP_LOG__ACCESS="false") as service:
             yield service.ready()
 
@@ -38,14 +39,14 @@ def served(found: Load, since: float) -> None:
     eventually(lambda: any(s.status == 201 for s in found.since(since)), "a request to be served")
 
 
-def refused_at_once(found: Load, since: float, until: float) -> None:
-    """All requests of this time got 503, and hardly one waited."""
-    sent = found.since(since, until)
+def refused_at_once(found: Load, since: float, until: float, served: int = 0) -> None:
+    """The requests of this time, but for a part, got 503, and hardly one waited."""
+    sent = [one for one in found.since(since, until) if not served or one.status != served]
     assert len(sent) > 50
     assert {one.status for one in sent} == {503}
     assert all(one.answer.headers["retry-after"] == "1" for one in sent)
     seconds = sorted(one.seconds for one in sent)
-    assert seconds[len(seconds) * 95 // 100] < 0.2
+    assert seconds[len(seconds) * 95 // 100] < 0.5
 
 
 def changes(service: Service) -> list[str]:
@@ -110,7 +111,8 @@ def test_a_server_without_free_connections(server: Server, service: Service) -> 
             for connection in taken:
                 connection.terminate()
             await asyncio.to_thread(served, found, full)
-        refused_at_once(found, began, full - 0.2)
+        # The check of the schema has a connection, which serves some requests between its own.
+        refused_at_once(found, began, full - 0.2, served=201)
         found.stored_once(url)
 
     asyncio.run(fill())

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from typing import Any
 
 import asyncpg
@@ -11,8 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from app.database.breaker import Breaker
-from app.database.errors import Unavailable, code
+from app.database.errors import GOING, Unavailable, code
 from app.lifecycle import deadline
+
+#: Seconds without another attempt to connect to a server that has no connection to spare.
+FULL_SECONDS = 0.2
+FULL = "the database has no connection to spare"
 
 
 class Connection(asyncpg.Connection):  # type: ignore[misc] # asyncpg is untyped
@@ -42,49 +47,63 @@ class Connection(asyncpg.Connection):  # type: ignore[misc] # asyncpg is untyped
             self.breaker.answered(self)
 
 
-def guard(engine: AsyncEngine, backstop: float = math.inf) -> Breaker:
-    """Watch the connections of ``engine``, which are of class ``Connection``; return its breaker.
+class Guard:
+    """Watches the connections of an engine, which are of class ``Connection``, for its breaker.
 
     ``backstop`` is the ``statement_timeout`` of its connections in seconds.
     """
-    dialect = engine.sync_engine.dialect
-    arguments: dict[str, Any] = {}
 
-    def connect() -> Any:
-        made = dialect.connect(**arguments)
-        made.driver_connection.breaker = breaker
-        made.driver_connection.backstop = backstop
+    def __init__(self, engine: AsyncEngine, backstop: float = math.inf) -> None:
+        self.breaker = Breaker(self._probe)
+        self._dialect = engine.sync_engine.dialect
+        self._backstop = backstop
+        #: What the dialect connects with; the engine tells.
+        self._arguments: dict[str, Any] = {}
+        self._full_until = 0.0
+        event.listen(engine.sync_engine, "do_connect", self._connect)
+        event.listen(engine.sync_engine, "handle_error", self._failed)
+
+    def _connect(self, _dialect: Any, _record: Any, _args: Any, arguments: dict[str, Any]) -> Any:
+        self.breaker.check()
+        if time.monotonic() < self._full_until:
+            raise Unavailable(FULL)
+        self._arguments = arguments
+        task = asyncio.current_task()
+        self.breaker.wait(task, lambda: None)
+        try:
+            return self._open()
+        except Unavailable:
+            raise
+        except Exception as error:
+            if _full(error):
+                self._full_until = time.monotonic() + FULL_SECONDS
+                raise Unavailable(FULL) from error
+            self.breaker.suspect()
+            raise Unavailable("no connection to the database could be made") from error
+        finally:
+            self.breaker.answered(task)
+
+    def _open(self) -> Any:
+        made = self._dialect.connect(**self._arguments)
+        made.driver_connection.breaker = self.breaker
+        made.driver_connection.backstop = self._backstop
         return made
 
-    async def probe() -> None:
+    async def _probe(self) -> None:
         """Connect: a server that does not answer, stops or starts lets nobody in."""
         try:
-            made = await greenlet_spawn(connect)
+            made = await greenlet_spawn(self._open)
         except Exception as error:
-            if not code(error).startswith("53"):  # those say: no connection to spare
+            if not _full(error):
                 raise
         else:
             await greenlet_spawn(made.close)
 
-    breaker = Breaker(probe)
+    def _failed(self, context: ExceptionContext) -> None:
+        if context.is_disconnect or code(context.original_exception) in GOING:
+            self.breaker.suspect()
 
-    @event.listens_for(engine.sync_engine, "do_connect")
-    def _connect(_dialect: Any, _record: Any, _args: Any, parameters: dict[str, Any]) -> Any:
-        breaker.check()
-        arguments.update(parameters)
-        task = asyncio.current_task()
-        breaker.wait(task, lambda: None)
-        try:
-            return connect()
-        except Exception as error:
-            breaker.suspect()
-            raise Unavailable("no connection to the database could be made") from error
-        finally:
-            breaker.answered(task)
 
-    @event.listens_for(engine.sync_engine, "handle_error")
-    def _error(context: ExceptionContext) -> None:
-        if context.is_disconnect:
-            breaker.suspect()
-
-    return breaker
+def _full(error: Exception) -> bool:
+    """Whether the server answers, but has no connection to spare."""
+    return code(error).startswith("53")

@@ -5,6 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,13 @@ class Connector:
         self.on_connect: Callable[[float | None], object] = lambda seconds: None
         self._connect = self._asyncpg() if address.driver == "asyncpg" else self._psycopg()
 
-    async def __call__(self) -> Any:
-        """A connection of the driver. Raises what the driver raises."""
+    async def __call__(self, **more: Any) -> Any:
+        """A connection of the driver, which gets ``more``. Raises what the driver raises."""
         if self.closed:
             raise Unavailable(self.closed)
         began = time.monotonic()
         try:
-            connection = await self._connect()
+            connection = await self._connect(**more)
         except BaseException:
             self.on_connect(None)
             raise
@@ -56,7 +57,7 @@ class Connector:
             arguments["prepared_statement_name_func"] = str  # the unnamed statement
         return arguments
 
-    def _asyncpg(self) -> Callable[[], Any]:
+    def _asyncpg(self) -> Callable[..., Any]:
         import asyncpg
 
         settings, address = self._settings, self._address
@@ -75,9 +76,9 @@ class Connector:
             options["statement_cache_size"] = 0
             options["server_settings"] = {"application_name": self._name()}
             options["command_timeout"] = settings.statement_seconds or None
-        return lambda: asyncpg.connect(**options)
+        return partial(asyncpg.connect, **options)
 
-    def _psycopg(self) -> Callable[[], Any]:
+    def _psycopg(self) -> Callable[..., Any]:
         try:
             connect = importlib.import_module("psycopg").AsyncConnection.connect
         except ImportError:
@@ -98,9 +99,9 @@ class Connector:
         else:
             options["prepare_threshold"] = None
 
-        def open_one() -> Any:
+        def open_one(**more: Any) -> Any:
             password = {"password": self._password()} if settings.password_file else {}
-            return connect(address.dsn, **options, **password)
+            return connect(address.dsn, **options, **password, **more)
 
         return open_one
 
@@ -161,6 +162,7 @@ def create_engine(settings: Database, connect: Connector | None = None) -> Async
     return create_async_engine(
         f"postgresql+{driver}://",
         connect_args=connect.arguments(),
+        hide_parameters=True,  # they would be in the text of errors, and so in the log
         poolclass=Queue,
         pool_size=settings.pool_size,
         max_overflow=0,

@@ -93,3 +93,9 @@ class Migrations(Group):
         description="Not ready until the schema was seen to be new enough; after that, the "
         "database may go away. false: only the log and /statusz say so.",
     )
+
+    @model_validator(mode="after")
+    def _url_is_sound(self) -> "Migrations":
+        if url := self.url.get_secret_value():
+            read(url)
+        return self

@@ -5,18 +5,21 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
+from pydantic import SecretStr
 from sqlalchemy import NullPool, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from app.database.settings import Migrations
+from app.database.address import read
+from app.database.engine import connector
+from app.database.settings import Database, Migrations
+from app.lifecycle.ports import StartError
 
 #: The advisory lock of migrations: "migrate!" as a number. Each database has its own.
 LOCK = int.from_bytes(b"migrate!")
-#: Seconds to connect, and between two attempts to get the lock.
-CONNECT = 10.0
+#: Most seconds between two attempts to get the lock.
 PAUSE = 0.5
 
 Say = Callable[[str], object]
@@ -27,26 +30,25 @@ class MigrationError(Exception):
 
 
 @contextlib.asynccontextmanager
-async def connected(url: str) -> AsyncIterator[AsyncConnection]:
-    """Connect to ``url``, and to nothing else that a pool would keep. Raises MigrationError."""
+async def connected(database: Database, url: str = "") -> AsyncIterator[AsyncConnection]:
+    """Connect to ``url``, or that of ``database``, outside of any pool. Raises MigrationError."""
+    own = {"url": SecretStr(url), "password_file": ""} if url else {}
+    # As if there were a pooler: the timeouts of a migration are not those of the service.
+    as_pooled = {"pooler": "pgbouncer", "statement_seconds": 0.0}
+    settings = database.model_copy(update={**as_pooled, **own})
     try:
-        parsed = make_url(url)
-    except ArgumentError:
-        parsed = make_url("none://")
-    if not parsed.drivername.startswith("postgres"):
-        raise MigrationError(
-            "The address of the database should be like postgresql://user:password@host:5432/name."
-        )
-    # No cache of statements: a pooler may change the connection behind them.
-    options = {"timeout": CONNECT, "statement_cache_size": 0, "prepared_statement_cache_size": 0}
+        connect = connector(settings)
+    except StartError as error:
+        raise MigrationError(f"{error}.") from None
+    address = read(settings.url.get_secret_value())
     engine = create_async_engine(
-        parsed.set(drivername="postgresql+asyncpg"), poolclass=NullPool, connect_args=options
+        f"postgresql+{address.driver}://", poolclass=NullPool, connect_args=connect.arguments()
     )
-    place = f"{parsed.host or 'localhost'}:{parsed.port or 5432}/{parsed.database or ''}"
     async with contextlib.AsyncExitStack() as stack:
         try:
             connection = await stack.enter_async_context(engine.connect())
         except (OSError, SQLAlchemyError) as error:
+            place = f"{address.host}:{address.port}/{address.name}"
             raise MigrationError(
                 f"No connection to the database at {place}: {reason(error)}."
             ) from None
@@ -55,11 +57,11 @@ async def connected(url: str) -> AsyncIterator[AsyncConnection]:
 
 async def is_pooled(connection: AsyncConnection) -> bool:
     """Whether a pooler answers: it gives its clients another number than the server's process."""
-    raw = await connection.get_raw_connection()
-    driver = raw.driver_connection
+    driver: Any = (await connection.get_raw_connection()).driver_connection
     server = await connection.scalar(text("SELECT pg_backend_pid()"))
     await connection.commit()
-    return driver is not None and bool(driver.get_server_pid() != server)
+    told: int = driver.info.backend_pid if hasattr(driver, "info") else driver.get_server_pid()
+    return bool(told != server)
 
 
 async def lock(connection: AsyncConnection, deadline: float, say: Say) -> None:
@@ -147,5 +149,5 @@ def reason(error: BaseException) -> str:
     original = original.__cause__ or original
     said = str(original).strip().splitlines()
     if isinstance(error, TimeoutError) and not said:
-        return f"no answer within {CONNECT:g} s"
+        return "no answer in time"
     return (said[0] if said else type(original).__name__).rstrip(".")

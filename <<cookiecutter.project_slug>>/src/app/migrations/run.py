@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.database.settings import Migrations
+from app.database.settings import Database, Migrations
 from app.migrations.connection import (
     MigrationError,
     Say,
@@ -30,39 +30,44 @@ from app.migrations.schema import revision_of
 #: SQLSTATE of a lock that was not to be had in time, of a deadlock, and of a statement's timeout.
 LOCKED = ("55P03", "40P01")
 TOO_LONG = "57014"
+POOLED = (
+    "APP_DATABASE__URL leads to a pooler, which may give every statement another connection, so "
+    "that the lock would not hold: set APP_MIGRATIONS__URL to the address of the server itself."
+)
 #: Seconds until a migration that met a lock is tried again, at first and at most.
 PAUSE, LONGEST_PAUSE = 1.0, 10.0
 
 
 def config(**attributes: object) -> Config:
     """Alembic's configuration; ``attributes`` are for ``env.py``."""
-    made = Config(attributes=dict(attributes))
+    made = Config(output_buffer=sys.stdout, attributes=dict(attributes))
     made.set_main_option("script_location", str(FOLDER.parent).replace("%", "%%"))
     made.set_main_option("path_separator", "os")
     return made
 
 
-async def look(url: str) -> str | None:
-    """The revision of the database at ``url``. Raises MigrationError."""
-    async with connected(url) as connection:
+async def look(database: Database, migrations: Migrations) -> str | None:
+    """The revision of the database. Raises MigrationError."""
+    async with connected(database, migrations.url.get_secret_value()) as connection:
         return await revision_of(connection)
 
 
-async def upgrade(url: str, settings: Migrations, say: Say, target: str = "head") -> None:
-    """Upgrade the database at ``url`` to ``target``; ``say`` gets a sentence for each step.
+async def upgrade(
+    database: Database, migrations: Migrations, say: Say, target: str = "head"
+) -> None:
+    """Upgrade the database to ``target``; ``say`` gets a sentence for each step.
 
     Raises MigrationError. Other processes that do the same wait until this one is done.
     """
-    deadline = time.monotonic() + settings.wait_seconds
-    async with connected(url) as connection:
-        if not settings.url.get_secret_value() and await is_pooled(connection):
-            raise MigrationError(
-                "APP_DATABASE__URL leads to a pooler, which may give every statement another "
-                "connection, so that the lock would not hold: set APP_MIGRATIONS__URL to the "
-                "address of the server itself."
-            )
+    deadline = time.monotonic() + migrations.wait_seconds
+    url = migrations.url.get_secret_value()
+    if not url and database.pooler != "none":
+        raise MigrationError(POOLED)
+    async with connected(database, url) as connection:
+        if not url and await is_pooled(connection):
+            raise MigrationError(POOLED)
         await lock(connection, deadline, say)
-        await set_timeouts(connection, settings)
+        await set_timeouts(connection, migrations)
         pause = PAUSE
         while _is_below(await revision_of(connection), target):
             await require_lock(connection)
@@ -71,7 +76,7 @@ async def upgrade(url: str, settings: Migrations, say: Say, target: str = "head"
                 break
             except DBAPIError as error:
                 await connection.rollback()
-                await _explain(connection, error, settings, pause, deadline, say)
+                await _explain(connection, error, migrations, pause, deadline, say)
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))
             pause = min(LONGEST_PAUSE, 2 * pause)
         say(describe(await revision_of(connection)))

@@ -24,11 +24,16 @@ class Schema:
         self._seen = False
 
     async def ask(self) -> None:
-        """Raises Unwell if the schema is older than needed, and the driver's errors."""
+        """Raises Unwell if the schema is older than needed, or not known."""
         if self._seen:
             return
-        async with self._engine().connect() as connection:
-            found = await revision_of(connection)
+        try:
+            async with self._engine().connect() as connection:
+                found = await revision_of(connection)
+        except Exception as error:  # whatever the driver raises
+            original = getattr(error, "orig", None) or error
+            name = type(original.__cause__ or original).__name__
+            raise Unwell(f"The schema is not known yet: {name}.") from error
         if compare(found) is State.OLDER:
             raise Unwell(describe(found))
         self._seen = True

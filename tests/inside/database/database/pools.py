@@ -62,8 +62,14 @@ def end_sessions(url: str) -> None:
     postgres.query(
         url,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
+        "WHERE datname = current_database() AND pid <> pg_backend_pid() "
+        "AND backend_type = 'client backend'",
     )
+
+
+def count(pool: Pool, state: str) -> float:
+    """How many connections the metrics say are ``idle`` or ``used``."""
+    return metric(pool, "db_client_connection_count", db_client_connection_state=state)
 
 
 def metric(pool: Pool, name: str, **labels: str) -> float:

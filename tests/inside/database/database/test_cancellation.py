@@ -1,4 +1,4 @@
-"""Requests that are cancelled at any moment, and a server that answers nothing: no connection is lost."""
+"""Cancels at any moment, and a server that answers nothing: no connection is lost."""
 
 import asyncio
 import os
@@ -36,13 +36,15 @@ def test_no_connection_is_lost_by_random_cancels(database: str) -> None:
                     await one.close()
             await eventually(lambda: sessions(database) <= 2, "no sessions beside the pool's")
             assert pool.loans.dirty == 0
-            assert await number(pool, "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'") == 0
+            open_ones = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'"
+            assert await number(pool, open_ones) == 0
 
     asyncio.run(story())
 
 
 def test_a_frozen_server_lets_a_cancelled_request_go() -> None:
     with postgres.server("max_connections=20") as url:
+
         async def story() -> None:
             async with opened(url, pool_size=2) as pool:
                 pid = await number(pool, "SELECT pg_backend_pid()")

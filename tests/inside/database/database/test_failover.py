@@ -34,7 +34,7 @@ def standby(primary: str) -> Iterator[str]:
         shutil.chown(folder, user)
     data = folder / "data"
     postgres._run([programs / "pg_basebackup", "-d", primary, "-D", data, "-R", "-c", "fast"], user)
-    command = [programs / "postgres", "-D", data, "-p", str(port)]
+    command: list[str | Path] = [programs / "postgres", "-D", data, "-p", str(port)]
     for setting in ("listen_addresses=127.0.0.1", "unix_socket_directories="):
         command += ["-c", setting]
     with (folder / "log").open("wb") as log:
@@ -42,7 +42,7 @@ def standby(primary: str) -> Iterator[str]:
             command, user=user, cwd=folder, stdout=log, stderr=log, process_group=0
         )
     try:
-        ask = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+        ask: list[str | Path] = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
         soon(lambda: subprocess.run(ask).returncode == 0, "the standby to take connections")
         yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
     finally:

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.testing import capture_logs
 
-from tests.database.pools import eventually, metric, number, opened, run
+from tests.database.pools import count, eventually, metric, number, opened, run
 
 Lines = list[Any]
 
@@ -53,7 +53,7 @@ def test_a_connection_that_nobody_returns_is_counted_and_its_place_is_free(datab
                 gc.collect()
                 assert await number(pool) == 1
             assert metric(pool, "app_database_connections_leaked_total") == 1
-            assert metric(pool, "db_client_connection_count", db_client_connection_state="used") == 0
+            assert count(pool, "used") == 0
             return lines
 
     assert of(asyncio.run(story()), "connection was never returned")
@@ -147,7 +147,9 @@ async def commits_then_reads(pool: Any) -> None:
         await connection.execute(text("SELECT * FROM t"))
 
 
-@pytest.mark.parametrize("work", [commits, reads_without_commit, rolls_back, fails, commits_then_reads])
+@pytest.mark.parametrize(
+    "work", [commits, reads_without_commit, rolls_back, fails, commits_then_reads]
+)
 def test_what_loses_nothing_by_mistake_is_not_logged(database: str, work: Any) -> None:
     async def story() -> Lines:
         async with opened(database) as pool:
