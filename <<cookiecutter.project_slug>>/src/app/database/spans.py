@@ -26,7 +26,7 @@ KEPT = "app_span"
 
 def watch(engine: AsyncEngine, address: Address) -> None:
     """Write a span for each statement of ``engine``."""
-    common = {
+    common: dict[str, str | int] = {
         "db.system.name": "postgresql",
         "db.namespace": address.name,
         "server.address": address.host,
