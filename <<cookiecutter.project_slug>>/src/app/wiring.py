@@ -10,7 +10,7 @@ from app.lifecycle.http.limits import Limits
 from app.lifecycle.kubernetes.identity import Cluster, Identity, ServiceName
 from app.lifecycle.request_settings import Requests
 from app.lifecycle.service import Options, Service
-from app.lifecycle.settings import listed
+from app.lifecycle.settings import Shutdown, in_kubernetes, listed
 from app.lifecycle.times import Times
 from app.observability import logging
 from app.observability.access import AccessLog
@@ -44,7 +44,7 @@ def options(settings: Settings) -> Options:
             stop=LEAST if shutdown.stop_seconds is None else shutdown.stop_seconds,
             grace=shutdown.grace_seconds,
         ),
-        fixed_stop=shutdown.stop_seconds is not None,
+        fixed_times=fixed_times(shutdown),
         identity=Identity.from_environment(),
         cluster=cluster(settings),
         proxy=Proxy(
@@ -56,6 +56,13 @@ def options(settings: Settings) -> Options:
         version=version("<< cookiecutter.project_slug >>"),
         settings=settings,
     )
+
+
+def fixed_times(shutdown: Shutdown) -> frozenset[str]:
+    """The times that components do not change: those that are set, and what the kubelet gives."""
+    stop = [] if shutdown.stop_seconds is None else ["stop"]
+    grace = ["grace"] if in_kubernetes() or "grace_seconds" in shutdown.model_fields_set else []
+    return frozenset([*stop, *grace])
 
 
 def shedding(requests: Requests) -> "SheddingRule | None":

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app import wiring
 from app.lifecycle.budget import COMPONENTS_REST, LEAST
 from app.lifecycle.components import Component, Components
 from app.lifecycle.levels import LEVELS, chain, divide, longest
 from app.lifecycle.times import Times
+from app.settings import Settings
 from tests.conftest import Start
 
 #: Seconds that a stop may take which waits for little.
@@ -79,11 +81,29 @@ def test_what_is_no_level_or_time_is_refused(given_: dict[str, Any], sentence: s
 
 def test_the_stop_is_longer_by_what_components_need() -> None:
     times = Times(0, 2, 1, 18, 5, 3, stop=LEAST, grace=30)
-    assert times.with_components(0, fixed=False) == times
-    longer = times.with_components(75, fixed=False)
-    assert (longer.stop, longer.reserved) == (80, 75)
-    short = times.with_components(75, fixed=True)
-    assert (short.stop, short.reserved) == (5, 0)
+    assert times.with_components(0, ()) == times
+    longer = times.with_components(75, ())
+    assert (longer.stop, longer.reserved, longer.grace) == (80, 75, 105)
+    assert times.with_components(75, ("grace",)).grace == 30, "the kubelet does not wait"
+    short = times.with_components(75, ("stop",))
+    assert (short.stop, short.reserved, short.grace) == (5, 0, 30)
+
+
+@pytest.mark.parametrize(
+    ("variables", "fixed"),
+    [
+        ({}, set()),
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, {"grace"}),
+        ({"APP_SHUTDOWN__GRACE_SECONDS": "30"}, {"grace"}),
+        ({"APP_SHUTDOWN__STOP_SECONDS": "5"}, {"stop"}),
+    ],
+)
+def test_times_that_are_given_stay(
+    bare_environment: pytest.MonkeyPatch, variables: dict[str, str], fixed: set[str]
+) -> None:
+    for name, value in variables.items():
+        bare_environment.setenv(name, value)
+    assert wiring.options(Settings()).fixed_times == fixed
 
 
 def parts(**described: dict[str, Any]) -> dict[str, str]:
@@ -94,7 +114,6 @@ def test_a_level_gets_its_time_while_a_component_without_one_is_cut(serve: Start
     service = serve(
         "tests.apps.parts",
         **parts(buffer={"level": "data", "close": 6}, other={"close": "hang"}),
-        **GRACE,
     )
     assert service.status()["components"]["buffer"]["level"] == "data"
     assert service.status()["components"]["buffer"]["budget_seconds"] == 60
@@ -104,7 +123,7 @@ def test_a_level_gets_its_time_while_a_component_without_one_is_cut(serve: Start
     assert service.lines("closed", part="buffer")
     assert service.report["components"]["buffer"] >= 6
     assert service.report["cut"] == ["component other"]
-    assert not service.lines("the stop is too short for the components")
+    assert not [line for line in service.lines() if line["level"] == "warning"]
     assert "components" not in service.report["overran"]
 
 

@@ -4,13 +4,20 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncIterator
-from typing import cast
+from typing import Any, cast
 
 import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
+#% if cookiecutter.tracing == "opentelemetry"
+from app.database import failover, spans
+#% else
 from app.database import failover
+#% endif
+#% if cookiecutter.tracing == "opentelemetry"
+from app.database.address import read
+#% endif
 from app.database.connection import Guard
 from app.database.engine import Connector, connector, create_engine
 from app.database.loans import Loans, abort, is_closed
@@ -46,6 +53,9 @@ class Pool:
         self.loans.watch(self.engine)
         if settings.pooler == "none":
             failover.watch(self.engine, self.drop)
+#% if cookiecutter.tracing == "opentelemetry"
+        spans.watch(self.engine, read(settings.url.get_secret_value()))
+#% endif
         #: Makes sessions; close each, or use it as a context manager.
         self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(
             self.engine, class_=WatchedSession, expire_on_commit=False, info={"loans": self.loans}
@@ -65,8 +75,7 @@ class Pool:
 
     def idle(self) -> int:
         """How many open connections nobody has borrowed."""
-        alive = sum(not is_closed(one) for one in self.loans.connections.copy())
-        return max(0, alive - len(self.loans.open))
+        return sum(not is_closed(one) for one in self._idle())
 
     def families(self) -> list[Family]:
         """Its metrics."""
@@ -105,8 +114,7 @@ class Pool:
 
     def drop(self, reason: str) -> None:
         """Close all connections that nobody uses; the others close when they come back."""
-        used = {id(loan.driver) for loan in self.loans.open.values()}
-        idle = [one for one in self.loans.connections if id(one) not in used and not is_closed(one)]
+        idle = [one for one in self._idle() if not is_closed(one)]
         for driver in idle:
             abort(driver)
         self.drops += len(idle) + 1
@@ -134,6 +142,11 @@ class Pool:
                 )
             for driver in self.loans.connections:
                 abort(driver)
+
+    def _idle(self) -> list[Any]:
+        """The driver's connections that nobody has borrowed."""
+        found = (record.driver_connection for record in self.queue.idle.copy())
+        return [one for one in found if one is not None]
 
     def _connected(self, seconds: float | None) -> None:
         if seconds is None:

@@ -85,7 +85,7 @@ class Migrations(Group):
         description="Longest statement of a migration. It may hold a lock that stops the service.",
     )
     wait_seconds: Period = Field(
-        default=300.0,
+        default=180.0,
         description="Time to try again for locks, and to wait for another migration that runs.",
     )
     gating: bool = Field(

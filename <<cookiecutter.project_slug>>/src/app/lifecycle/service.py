@@ -70,8 +70,8 @@ class Options:
     identity: Identity
     cluster: Cluster
     proxy: Proxy
-    #: Whether ``times.stop`` was set; else the budgets of the components are added to it.
-    fixed_stop: bool = False
+    #: Which of ``stop`` and ``grace`` are given; components make the others longer.
+    fixed_times: frozenset[str] = frozenset()
     #: Limits of load shedding; None: every request is served.
     shedding: "SheddingRule | None" = None
     #: The version of the service.
@@ -99,7 +99,7 @@ class Service:
         self.identity = options.identity.fields()
         self.components = Components(components)
         seconds = sum(self.components.slowest().values())
-        self.times = times = options.times.with_components(seconds, fixed=options.fixed_stop)
+        self.times = times = options.times.with_components(seconds, options.fixed_times)
         self.lifecycle = Lifecycle(times.grace, limit=times.limit, timeout=options.request_timeout)
         self.components.on_death = self.lifecycle.drain
         self.tasks = Tasks(self.lifecycle)

@@ -103,7 +103,7 @@ class Shutdown(Group):
         allow_inf_nan=False,
         description="Time from the request to stop to SIGKILL (terminationGracePeriodSeconds). The "
         "watchdog ends the process one second earlier. Must exceed limit, stream spread, 2 s for "
-        "the last goodbye, stop and that second.",
+        "the last goodbye, stop and that second. Unset, it grows with STOP outside Kubernetes.",
     )
 
     @model_validator(mode="after")

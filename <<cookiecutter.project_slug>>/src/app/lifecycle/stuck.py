@@ -150,33 +150,38 @@ class Stuck:
             self._answer()
 
     def _answer(self) -> None:
-        while self._asked:
+        while True:
             asked = self._asked
-            try:
-                found = self._find(EVERYTHING)
-                self.last = Found("SIGUSR1", time.time(), found)
-                for one in found:
-                    log.info(
-                        "still running",
-                        at="SIGUSR1",
-                        kind=one.kind,
-                        name=one.name,
-                        seconds=one.age,
-                        where=one.where,
-                    )
-                log.info("listed what is running", at="SIGUSR1", count=len(found))
-            except Exception:
-                log.exception("cannot list what is running")
+            found = self._find(EVERYTHING)
+            self.last = Found("SIGUSR1", time.time(), found)
+            for one in found:
+                log.info(
+                    "still running",
+                    at="SIGUSR1",
+                    kind=one.kind,
+                    name=one.name,
+                    seconds=one.age,
+                    where=one.where,
+                )
+            log.info("listed what is running", at="SIGUSR1", count=len(found))
             with self._lock:
                 self._asked -= asked
+                if not self._asked:
+                    return
 
     def _find(self, kinds: Iterable[Kind]) -> list[Held]:
-        return [one for kind in kinds for one in islice(self._sources[kind](), MOST)]
+        found: list[Held] = []
+        for kind in kinds:
+            try:
+                found += islice(self._sources[kind](), MOST)
+            except Exception:
+                log.exception("cannot list what is running", kind=kind)
+        return found
 
     def _requests(self) -> Iterator[Held]:
         """The oldest ones."""
-        now = time.monotonic()
-        for one in heapq.nsmallest(MOST, list(self._traffic.exchanges), key=lambda one: one.began):
+        now, found = time.monotonic(), list(self._traffic.exchanges)
+        for one in heapq.nsmallest(MOST, found, key=lambda one: one.began):
             yield Held("request", one.name, now - one.began, stack_of(one.task))
 
     def _at_work(self) -> Iterator[Held]:

@@ -1,6 +1,6 @@
 """The times of a stop, and whether they fit together."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import structlog
@@ -31,10 +31,15 @@ class Times:
         """The longest stop, with the goodbyes of the last streams."""
         return self.limit + self.stream_spread + 2 * STREAM_GRACE + self.stop
 
-    def with_components(self, seconds: float, *, fixed: bool) -> "Times":
-        """With ``seconds`` for components: of a ``fixed`` stop what it can spare, else added."""
-        stop = self.stop if fixed else self.stop + seconds
-        return replace(self, stop=stop, reserved=min(seconds, max(0.0, stop - LEAST)))
+    def with_components(self, seconds: float, fixed: Collection[str]) -> "Times":
+        """With ``seconds`` for components, added to ``stop`` and ``grace`` if not ``fixed``.
+
+        A fixed stop gives them what it can spare.
+        """
+        if "stop" in fixed:
+            return replace(self, reserved=min(seconds, max(0.0, self.stop - LEAST)))
+        grace = self.grace if "grace" in fixed else self.grace + seconds
+        return replace(self, stop=self.stop + seconds, grace=grace, reserved=seconds)
 
     def warn(self, components: Mapping[str, float]) -> None:
         """Log what does not fit; ``components`` are the budgets that add up.

@@ -69,6 +69,18 @@ CASES: dict[str, Any] = {
             "headers": ["for", "proto", "prefix"],
             "rootPath": "/shop/v1",
         },
+#% if cookiecutter.database == "postgresql"
+        "database": {
+            "secret": "shop-db-app",
+            "secretKey": "fqdn-uri",
+            "passwordSecret": "shop-db-password",
+            "passwordKey": "secret",
+            "poolSize": 4,
+            "maxConnections": 100,
+            "pooler": "pgbouncer",
+            "gating": True,
+        },
+#% endif
 #% if cookiecutter.tracing == "opentelemetry"
         "tracing": {"endpoint": "http://collector.monitoring:4318/otlp", "sampleRatio": 0.01},
 #% endif
