@@ -36,9 +36,12 @@ DATABASE: dict[str, Any] = {
     },
     "migrations": {"secretKey": "owner"},
 }
+
+
+#% else
+
+
 #% endif
-
-
 def leaves(values: Any, prefix: str = "") -> Iterator[str]:
     for name, value in values.items():
         yield f"{prefix}{name}"

@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database.errors import described
 from app.database.pool import Pool
+from app.database.settings import Outbox
 from app.observability.metrics import Labels, Metric, gauge
 from app.work import claims, outbox
 from app.work.errors import Rejected
 from app.work.outbox import Message
-from app.work.settings import Outbox
 
 log = structlog.get_logger(__name__)
 
