@@ -37,9 +37,10 @@ def environment(
         together |= {prefix + name: value for name, value in data.items()}
     for variable in container.get("env", ()):
         name = variable["name"]
+        value: str | None
         if name in over:
-            continue
-        if "valueFrom" in variable:
+            value = over[name]
+        elif "valueFrom" in variable:
             value = _from(variable["valueFrom"], objects, fields, name)
         else:
             value = expand(str(variable.get("value", "")), together)
