@@ -104,7 +104,10 @@ def test_a_longest_name_is_not_too_long(helm: Helm) -> None:
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"migrations": {"deadlineSeconds": 180}}, "deadlineSeconds=180 is not above waitSeconds=180"),
+        (
+            {"migrations": {"deadlineSeconds": 180}},
+            "deadlineSeconds=180 is not above waitSeconds=180",
+        ),
         ({"migrations": {"secretKey": "owner"}}, "is a key of database.secret, which is empty"),
         ({"migrations": {"lockSeconds": 0}}, "lockSeconds"),
     ],
