@@ -140,12 +140,8 @@ def rules_of(group: str) -> list[tuple[str, Json]]:
 def config_rules() -> list[tuple[str, Json]]:
     """Settings that `config:` takes, with their rules."""
     whole = Settings.model_json_schema()
-    templates = (CHART / "templates").glob("*.*")
-    own = {
-        name
-        for path in templates
-        for name in re.findall(r"name: (APP_\w+)", path.read_text("utf-8"))
-    }
+    templates = [path for path in (CHART / "templates").iterdir() if path.is_file()]
+    own = set(re.findall(r"name: (APP_\w+)", "".join(p.read_text("utf-8") for p in templates)))
     groups = tuple(f"APP_{group.upper()}__" for group in GROUPS)
     rules = []
     for name, _ in variables():

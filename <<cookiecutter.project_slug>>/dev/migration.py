@@ -14,7 +14,6 @@ from pathlib import Path
 
 from alembic import command
 from alembic.script import Script
-from pydantic import SecretStr
 from sqlalchemy import Connection, MetaData
 
 import app
@@ -36,7 +35,7 @@ def metadata() -> MetaData:
 
 async def write(url: str, name: str) -> Path:
     """Migrate the empty database at ``url`` and write the revision; return its file."""
-    database = Database(url=SecretStr(url))
+    database = Database.model_validate({"url": url})
     await run.upgrade(database, Migrations(), lambda _: None)
 
     def revise(connection: Connection) -> Path:

@@ -7,25 +7,29 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 
-#% if cookiecutter.database == "postgresql"
 import pytest
-from pydantic import SecretStr
 
+#% if cookiecutter.database == "postgresql"
 from app.database.settings import Database, Migrations
 from app.migrations import run
 from dev import postgres
 from tests.harness import QUICK, Service, running
 
 #% else
-import pytest
-
 from tests.harness import Service, running
 
 #% endif
+
 Start = Callable[..., Service]
 
 
 #% if cookiecutter.database == "postgresql"
+def migrate(url: str) -> None:
+    """Upgrade the database at ``url`` to the newest schema."""
+    database = Database.model_validate({"url": url})
+    asyncio.run(run.upgrade(database, Migrations(), print))
+
+
 @pytest.fixture(scope="session")
 def database_server() -> Iterator[str]:
     """The URL of a server whose databases belong to this run."""
@@ -37,7 +41,7 @@ def database_server() -> Iterator[str]:
 def migrated(database_server: str) -> Iterator[str]:
     """The URL of a database with the newest schema, which is only copied."""
     with postgres.database(database_server) as url:
-        asyncio.run(run.upgrade(Database(url=SecretStr(url)), Migrations(), print))
+        migrate(url)
         yield url
 
 

@@ -10,7 +10,6 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from pydantic import SecretStr
 from sqlalchemy import Connection
 
 from app.database.settings import Database
@@ -36,7 +35,7 @@ def alembic(url: str, work: Callable[..., Any], *arguments: object) -> None:
     """Run one of Alembic's commands on the database at ``url``."""
 
     async def connect() -> None:
-        async with connected(Database(url=SecretStr(url))) as connection:
+        async with connected(Database.model_validate({"url": url})) as connection:
             await connection.run_sync(lambda c: work(run.config(connection=c), *arguments))
 
     asyncio.run(connect())

@@ -26,3 +26,14 @@
 {{- end }}
 {{- end -}}
 {{- end -}}
+
+{{/* Labels of what migrates; another name than the service's, whose Service would send it requests. */}}
+{{- define "<< cookiecutter.project_slug >>.migrationLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-migrate
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/part-of: {{ .Chart.Name }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.labels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}

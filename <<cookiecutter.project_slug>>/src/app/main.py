@@ -4,7 +4,7 @@ from fastapi import FastAPI
 
 from app import wiring
 #% if cookiecutter.database == "postgresql"
-from app.api import database_errors, examples, idempotency, problems
+from app.api import database_errors, examples, idempotency, mails, problems
 from app.api.notes import routes as notes
 #% else
 from app.api import examples, problems
@@ -16,13 +16,21 @@ from app.components import lease
 from app.database import pool
 #% endif
 from app.lifecycle.components import Component
+#% if cookiecutter.database == "postgresql"
+from app.lifecycle.phase import Phase
+#% endif
 from app.lifecycle.service import Service
 #% if cookiecutter.database == "postgresql"
 from app.migrations.schema import Schema
-#% endif
+from app.settings import Settings
+from app.work.relay import Relay
+
+
+#% else
 from app.settings import Settings
 
 
+#% endif
 def create_app(settings: Settings) -> FastAPI:
     """Return the HTTP side: routers and middleware."""
     app = FastAPI(
@@ -34,6 +42,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(examples.router)
 #% if cookiecutter.database == "postgresql"
     database_errors.install(app)
+    app.include_router(mails.router)
     app.include_router(notes.router)
 #% endif
     return app
@@ -52,6 +61,12 @@ def create_service(settings: Settings) -> Service:
     components: list[Component] = []
 #% if cookiecutter.database == "postgresql"
     components.append(Component("database", lambda: pool.open_pool(settings.database)))
+    relay = Relay(
+        {mails.TOPIC: mails.send},
+        settings.outbox,
+        lambda: service.lifecycle.wait(Phase.DRAINING),
+    )
+    components.append(Component("outbox", relay.open, depends_on=("database",)))
 #% endif
 #% if cookiecutter.leader_election == "yes"
     components.append(

@@ -104,6 +104,21 @@ def test_half_the_interval_is_the_longest_that_an_item_waits(
     assert service.process.poll() is None
 
 
+def test_metrics_and_status(serve: Start, table: str, folder: Path) -> None:
+    service = serve(APP, FOLDER=str(folder), INTERVAL="0.2", SINK="fail")
+    assert post(service, "/many/3") == 202
+    eventually(lambda: state(service)["on_disk"] == 3, "all on disk")
+    found = service.probe("metrics").body.decode()
+    assert found.count("# TYPE app_buffer_items gauge") == 1, "of two buffers"
+    samples = dict(line.rsplit(" ", 1) for line in found.splitlines() if "app_buffer" in line)
+    assert samples['app_buffer_items{buffer="events",place="disk"}'] == "3"
+    assert samples['app_buffer_items{buffer="audit",place="disk"}'] == "0"
+    assert samples['app_buffer_items_total{buffer="events",outcome="spilled"}'] == "3"
+    assert float(samples['app_buffer_oldest_seconds{buffer="events"}']) > 0.1
+    assert int(samples['app_buffer_flush_failures_total{buffer="events"}']) > 0
+    assert service.status()["component_status"]["events"]["on_disk"] == 3
+
+
 @pytest.mark.parametrize("when", ["in a flush", "while the sink is down", "between flushes"])
 def test_a_kill_loses_no_more_than_one_interval(
     serve: Start, table: str, folder: Path, when: str

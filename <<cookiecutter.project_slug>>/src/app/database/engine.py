@@ -27,8 +27,11 @@ LONGEST_NAME = 63
 class Connector:
     """Connects to the server; each call resolves its name anew, so it follows a failover."""
 
-    def __init__(self, settings: Database, address: Address) -> None:
+    def __init__(
+        self, settings: Database, address: Address, connection_class: type = Connection
+    ) -> None:
         self._settings = settings
+        self._class = connection_class
         self._address = address
         #: Why it connects no more; empty: it does.
         self.closed = ""
@@ -63,7 +66,7 @@ class Connector:
         settings, address = self._settings, self._address
         options: dict[str, Any] = {
             "dsn": address.dsn,
-            "connection_class": Connection,
+            "connection_class": self._class,
             "timeout": address.connect_timeout or settings.connect_seconds,
         }
         if settings.password_file:
@@ -125,8 +128,11 @@ class Connector:
         }
 
 
-def connector(settings: Database) -> Connector:
-    """What connects by ``settings``. Raises StartError with a sentence if nothing can."""
+def connector(settings: Database, connection_class: type = Connection) -> Connector:
+    """What connects by ``settings``. Raises StartError with a sentence if nothing can.
+
+    ``connection_class`` is a kind of asyncpg's; psycopg has none.
+    """
     url = settings.url.get_secret_value()
     if not url:
         raise StartError(
@@ -145,7 +151,7 @@ def connector(settings: Database) -> Connector:
         raise StartError(
             f"APP_DATABASE__PASSWORD_FILE={file} cannot be read: mount the Secret there"
         )
-    return Connector(settings, address)
+    return Connector(settings, address, connection_class)
 
 
 def _verifies(address: Address) -> bool:

@@ -6,6 +6,7 @@ thread are copied before they are iterated.
 
 import platform
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, get_args, runtime_checkable
 
 from app.lifecycle.checks import Checks
@@ -123,9 +124,15 @@ def _components(components: Components) -> list[Metric]:
 
 
 def _of_components(components: Components) -> list[Family]:
-    """What components measure themselves."""
+    """What components measure themselves; the samples of two of a kind go into one family."""
     measured = [value for _, value in components.opened() if isinstance(value, Measured)]
-    return [family for one in measured for family in one.families()]
+    found: dict[str, Family] = {}
+    for family in (family for one in measured for family in one.families()):
+        known = found.get(family.name)
+        if isinstance(known, Metric) and isinstance(family, Metric):
+            family = replace(known, samples=[*known.samples, *family.samples])
+        found[family.name] = family
+    return list(found.values())
 
 
 def _tasks(tasks: Tasks) -> list[Metric]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import asyncpg
 from pydantic import SecretStr
 from sqlalchemy import NullPool, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -37,7 +38,7 @@ async def connected(database: Database, url: str = "") -> AsyncIterator[AsyncCon
     as_pooled = {"pooler": "pgbouncer", "statement_seconds": 0.0}
     settings = database.model_copy(update={**as_pooled, **own})
     try:
-        connect = connector(settings)
+        connect = connector(settings, asyncpg.Connection)
     except StartError as error:
         raise MigrationError(f"{error}.") from None
     address = read(settings.url.get_secret_value())
@@ -60,7 +61,7 @@ async def is_pooled(connection: AsyncConnection) -> bool:
     driver: Any = (await connection.get_raw_connection()).driver_connection
     server = await connection.scalar(text("SELECT pg_backend_pid()"))
     await connection.commit()
-    told: int = driver.info.backend_pid if hasattr(driver, "info") else driver.get_server_pid()
+    told = driver.info.backend_pid if hasattr(driver, "info") else driver.get_server_pid()
     return bool(told != server)
 
 

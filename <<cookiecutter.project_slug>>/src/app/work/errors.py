@@ -1,7 +1,9 @@
-"""What handlers and sinks raise."""
+"""What buffers raise, and what sinks and handlers raise."""
+
+from app.database.errors import Unavailable
 
 
-class Busy(Exception):  # noqa: N818 (it is no error of the caller's)
+class Busy(Unavailable):
     """A buffer takes nothing now, and has taken nothing: try again later. 503."""
 
 

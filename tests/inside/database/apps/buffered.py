@@ -51,6 +51,9 @@ buffer = Buffer(
 )
 
 
+audit = Buffer("audit", store, Path(os.environ["FOLDER"] + "-audit"))
+
+
 @app.post("/items/{number}", status_code=202)
 async def put(number: int, bad: bool = False) -> None:
     try:
@@ -85,7 +88,10 @@ def main() -> int:
     signals.install()
     settings = environment.load()
     seconds = float(os.environ.get("STOP_TIMEOUT", "60"))
-    components = [Component("events", buffer.open, stop_timeout=seconds)]
+    components = [
+        Component("events", buffer.open, stop_timeout=seconds),
+        Component("audit", audit.open),
+    ]
     service = Service(app, wiring.options(settings), components=components)
     app.state.service = service
     wiring.configure_logging(service, settings)

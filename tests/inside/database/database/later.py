@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -82,7 +81,7 @@ class Later:
 @asynccontextmanager
 async def transaction(url: str, *statements: str) -> AsyncIterator[AsyncConnection]:
     """A transaction that has run ``statements`` and stays open; it is rolled back."""
-    async with connected(Database(url=SecretStr(url))) as connection:
+    async with connected(Database.model_validate({"url": url})) as connection:
         for statement in statements:
             await connection.execute(text(statement))
         yield connection
