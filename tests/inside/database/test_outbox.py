@@ -1,6 +1,5 @@
 """The outbox: what was accepted with 202 is done, whatever happens to the pods."""
 
-import asyncio
 import random
 import signal
 import threading
@@ -9,11 +8,9 @@ from collections import Counter
 
 import pytest
 
-from app.database.settings import Migrations
-from app.migrations import run
 from dev.postgres import database, query
 from tests.a_server import DURABLE, a_server
-from tests.conftest import Start
+from tests.conftest import Start, migrate
 from tests.harness import Service, eventually
 
 APP = "tests.apps.promises"
@@ -125,6 +122,13 @@ def test_a_handler_that_takes_too_long_has_failed(serve: Start, effects: str) ->
     assert done(effects, "slow") == []
 
 
+def test_a_handler_may_be_slower_than_a_statement(serve: Start, effects: str) -> None:
+    service = serve(APP, APP_DATABASE__STATEMENT_SECONDS="1")
+    assert promise(service, "slow", 7, seconds=3) == 202
+    eventually(lambda: all_done(effects), "the handler")
+    assert messages(effects) == [["done", "1", ""]]
+
+
 def test_a_topic_without_a_handler_waits(serve: Start, effects: str) -> None:
     service = serve(APP, APP_OUTBOX__POLL_SECONDS="0.1")
     assert promise(service, "unknown", 1) == 202
@@ -176,7 +180,7 @@ def test_a_stop_begins_nothing_new_and_finishes_what_runs(serve: Start, effects:
     service = serve(
         APP,
         APP_OUTBOX__CONCURRENCY="1",
-        APP_SHUTDOWN__STOP_SECONDS="30",
+        APP_SHUTDOWN__FLOOR_SECONDS="6",  # long enough to begin another while it drains
         APP_SHUTDOWN__GRACE_SECONDS="60",
     )
     assert promise(service, "slow", 1, seconds=3) == 202
@@ -206,7 +210,7 @@ def test_what_exceeds_the_budget_is_undone_and_left_to_others(serve: Start, effe
 
 def test_a_database_that_crashes_under_a_handler_and_comes_back(serve: Start) -> None:
     with a_server(*DURABLE) as server, database(server.url) as url:
-        asyncio.run(run.upgrade(url, Migrations(), print))
+        migrate(url)
         query(url, "CREATE TABLE effects (what text, number int)")
         service = serve(APP, APP_DATABASE__URL=url)
         assert promise(service, "slow", 1, seconds=3) == 202

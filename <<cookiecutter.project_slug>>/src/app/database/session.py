@@ -63,10 +63,7 @@ ReadSession = Annotated[AsyncSession, Depends(_read_session, scope="function")]
 
 
 async def end(session: AsyncSession) -> None:
-    """Commit, if something was done.
-
-    Raises OutcomeUnknown if the connection is lost while the server does it.
-    """
+    """Commit, if something was done. Raises OutcomeUnknown if the connection is lost meanwhile."""
     if session.info.get(READS) or not session.in_transaction():
         return
     try:

@@ -57,6 +57,7 @@ def _begun(session: Session, _transaction: SessionTransaction, connection: Conne
     session.info["connection"] = connection
     if session.info.get(READS):
         # An engine with this option would cost each request a twentieth more.
-        read_only, dbapi = connection.dialect.set_readonly, connection.connection.dbapi_connection
+        dialect: Any = connection.dialect
+        read_only, dbapi = dialect.set_readonly, connection.connection.dbapi_connection
         read_only(dbapi, True)
         connection.info["undo"] = partial(read_only, dbapi, False)

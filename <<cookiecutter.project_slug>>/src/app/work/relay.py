@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database.errors import described
 from app.database.pool import Pool
+from app.database.settings import Outbox
 from app.observability.metrics import Labels, Metric, gauge
 from app.work import claims, outbox
 from app.work.errors import Rejected
 from app.work.outbox import Message
-from app.work.settings import Outbox
 
 log = structlog.get_logger(__name__)
 
@@ -164,12 +164,10 @@ class Relay:
                 await self._wait(self._settings.poll_seconds * random.uniform(0.8, 1.2))
 
     async def _attempt(self, pool: Pool, message: Message) -> None:
+        seconds = self._settings.timeout_seconds
         try:
-            async with (
-                asyncio.timeout(self._settings.timeout_seconds),
-                pool.sessions.begin() as session,
-            ):
-                if not await claims.lock(session, message):
+            async with asyncio.timeout(seconds), pool.sessions.begin() as session:
+                if not await claims.lock(session, message, 2 * seconds):
                     return
                 if message.attempt > self._settings.attempts:
                     raise Rejected("every attempt ended without a result, such as by a kill")
