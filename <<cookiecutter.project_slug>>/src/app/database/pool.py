@@ -23,7 +23,7 @@ from app.database.engine import Connector, connector, create_engine
 from app.database.loans import Loans, abort, is_closed
 from app.database.measures import Times, families
 from app.database.queue import Queue
-from app.database.sessions import WatchedSession
+from app.database.sessions import READS, WatchedSession
 from app.database.settings import Database
 from app.lifecycle.stuck import Held
 from app.observability.metrics import Family
@@ -32,9 +32,6 @@ log = structlog.get_logger(__name__)
 
 #: Seconds for the server to say goodbye to idle connections.
 GOODBYE = 1.0
-
-#: Marks in ``session.info`` a session that only reads.
-READS = "reads"
 
 
 class Pool:
@@ -63,7 +60,7 @@ class Pool:
         )
         #: Makes sessions that cannot write.
         self.readers: async_sessionmaker[AsyncSession] = async_sessionmaker(
-            self.engine.execution_options(postgresql_readonly=True),
+            self.engine,
             class_=WatchedSession,
             expire_on_commit=False,
             info={READS: True, "loans": self.loans},
