@@ -22,13 +22,15 @@ from app.lifecycle.phase import Phase
 from app.lifecycle.service import Service
 #% if cookiecutter.database == "postgresql"
 from app.migrations.schema import Schema
-#% endif
 from app.settings import Settings
-#% if cookiecutter.database == "postgresql"
 from app.work.relay import Relay
+
+
+#% else
+from app.settings import Settings
+
+
 #% endif
-
-
 def create_app(settings: Settings) -> FastAPI:
     """Return the HTTP side: routers and middleware."""
     app = FastAPI(

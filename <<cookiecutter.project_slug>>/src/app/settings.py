@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 #% if cookiecutter.database == "postgresql"
-from app.database.settings import Database, Migrations
+from app.database.settings import Database, Migrations, Outbox
 #% endif
 from app.lifecycle.request_settings import Requests, WebSockets
 from app.lifecycle.settings import (
@@ -20,9 +20,6 @@ from app.lifecycle.settings import (
     Proxy,
     Shutdown,
 )
-#% if cookiecutter.database == "postgresql"
-from app.work.settings import Outbox
-#% endif
 
 PREFIX = "APP_"
 

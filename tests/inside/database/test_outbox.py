@@ -8,8 +8,9 @@ import time
 from collections import Counter
 
 import pytest
+from pydantic import SecretStr
 
-from app.database.settings import Migrations
+from app.database.settings import Database, Migrations
 from app.migrations import run
 from dev.postgres import database, query
 from tests.a_server import DURABLE, a_server
@@ -213,7 +214,7 @@ def test_what_exceeds_the_budget_is_undone_and_left_to_others(serve: Start, effe
 
 def test_a_database_that_crashes_under_a_handler_and_comes_back(serve: Start) -> None:
     with a_server(*DURABLE) as server, database(server.url) as url:
-        asyncio.run(run.upgrade(url, Migrations(), print))
+        asyncio.run(run.upgrade(Database(url=SecretStr(url)), Migrations(), print))
         query(url, "CREATE TABLE effects (what text, number int)")
         service = serve(APP, APP_DATABASE__URL=url)
         assert promise(service, "slow", 1, seconds=3) == 202
