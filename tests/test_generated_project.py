@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.template import LEANEST, Answers, Template, git, surroundings
+from tests.template import FULLEST, LEANEST, Answers, Template, git, surroundings
 
 pytestmark = pytest.mark.slow
 #: Twice as many as there are cores: a third of their time these tests compute, the rest they wait.
@@ -50,7 +50,7 @@ def is_served(url: str) -> bool:
 
 @pytest.fixture(
     scope="module",
-    params=[{}, LEANEST, {"leader_election": "yes", "drill": "no", "tracing": "opentelemetry"}],
+    params=[{}, LEANEST, FULLEST | {"drill": "no"}],
     ids=["defaults", "leanest", "others"],
 )
 def answers(request: pytest.FixtureRequest) -> Answers:

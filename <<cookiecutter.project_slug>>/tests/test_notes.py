@@ -117,6 +117,17 @@ def test_a_request_that_failed_can_be_repeated_with_its_key(ask: Ask) -> None:
     assert ask("POST", "/notes", body, idempotency_key=key).status == 201
 
 
+def test_a_key_can_be_used_again_when_it_has_expired(service: Service, ask: Ask) -> None:
+    key, body = uuid.uuid4().hex, {"title": "daily"}
+    first = ask("POST", "/notes", body, idempotency_key=key)
+    sql = f"UPDATE idempotency_keys SET expires_at = now() - interval '1 s' WHERE key = '{key}'"
+    query(service.environment["APP_DATABASE__URL"], sql)
+    second = ask("POST", "/notes", {"title": "another"}, idempotency_key=key)
+    assert second.status == 201
+    assert second.headers["location"] != first.headers["location"]
+    assert ask("POST", "/notes", {"title": "another"}, idempotency_key=key).body == second.body
+
+
 def test_of_requests_at_the_same_time_one_is_served(service: Service) -> None:
     key, title = uuid.uuid4().hex, uuid.uuid4().hex
     body = json.dumps({"title": title}).encode()

@@ -165,6 +165,10 @@ class Load:
                 await self._once(sent, routes.slow)
             case Kind.UPLOAD if routes.upload:
                 await self._once(sent, routes.upload, trickled(routes.upload))
+#% if cookiecutter.database == "postgresql"
+            case Kind.WRITE if routes.write:
+                await self._once(sent, routes.write.new())
+#% endif
             case Kind.JOB if routes.job:
                 answer = await self._once(sent, routes.job)
                 self._accept(sent, answer, routes.job.id)

@@ -24,20 +24,6 @@ CASES: dict[str, Any] = {"defaults": {}} | {
     for path in CHART.glob("values-*.yaml")
 }
 
-#% if cookiecutter.database == "postgresql"
-#: Every value of the database that is left out where it is null or empty.
-DATABASE: dict[str, Any] = {
-    "database": {
-        "secret": "shop",
-        "passwordSecret": "shop",
-        "poolSize": 5,
-        "pooler": "pgbouncer",
-        "gating": True,
-    },
-    "migrations": {"secretKey": "owner"},
-}
-#% endif
-
 
 def leaves(values: Any, prefix: str = "") -> Iterator[str]:
     for name, value in values.items():
@@ -92,7 +78,9 @@ def test_every_setting_can_be_set_in_the_values() -> None:
     for group in GROUPS:
         config |= {f"APP_{group}__{name}".upper() for name, _ in rules_of(group)}
 #% if cookiecutter.database == "postgresql"
-    objects = found()[0].render(DATABASE)
+    shop = {"secret": "shop", "passwordSecret": "shop", "poolSize": 5, "pooler": "none"}
+    values = {"database": {**shop, "gating": True}, "migrations": {"secretKey": "owner"}}
+    objects = found()[0].render(values)
     migrates = objects.one("Job")["spec"]["template"]["spec"]["containers"][0]
     named = {one["name"] for one in [*objects.container["env"], *migrates["env"]]}
     own = {name for name in named if name.startswith("APP_")}

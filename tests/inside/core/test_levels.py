@@ -166,6 +166,15 @@ def test_a_stop_that_is_set_too_short_is_said_at_the_start(serve: Start) -> None
     assert service.ended(SOON) == 0
 
 
+def test_the_time_of_components_is_not_that_of_tasks(serve: Start) -> None:
+    service = serve("tests.apps.parts", **parts(buffer={"level": "data"}), **GRACE)
+    assert service.get("/spawn").status == 200
+    service.signal()
+    assert service.ended(SOON) == 1
+    assert service.report["cut"] == ["task long"]
+    assert service.report["seconds"]["stopping"] < 12, "a fifth and what requests left"
+
+
 def test_the_time_of_components_is_not_that_of_requests(serve: Start) -> None:
     service = serve(
         "tests.apps.parts", **parts(buffer={"level": "data"}), APP_SHUTDOWN__LIMIT_SECONDS="0.5"

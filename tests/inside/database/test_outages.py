@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import asyncpg
 import pytest
-from pydantic import SecretStr
 
 from dev.postgres import database
 from tests.a_server import Server, a_server

@@ -1,6 +1,5 @@
 """The outbox: what was accepted with 202 is done, whatever happens to the pods."""
 
-import asyncio
 import random
 import signal
 import threading
@@ -8,13 +7,10 @@ import time
 from collections import Counter
 
 import pytest
-from pydantic import SecretStr
 
-from app.database.settings import Database, Migrations
-from app.migrations import run
 from dev.postgres import database, query
 from tests.a_server import DURABLE, a_server
-from tests.conftest import Start
+from tests.conftest import Start, migrate
 from tests.harness import Service, eventually
 
 APP = "tests.apps.promises"
@@ -214,7 +210,7 @@ def test_what_exceeds_the_budget_is_undone_and_left_to_others(serve: Start, effe
 
 def test_a_database_that_crashes_under_a_handler_and_comes_back(serve: Start) -> None:
     with a_server(*DURABLE) as server, database(server.url) as url:
-        asyncio.run(run.upgrade(Database(url=SecretStr(url)), Migrations(), print))
+        migrate(url)
         query(url, "CREATE TABLE effects (what text, number int)")
         service = serve(APP, APP_DATABASE__URL=url)
         assert promise(service, "slow", 1, seconds=3) == 202

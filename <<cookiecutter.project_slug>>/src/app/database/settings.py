@@ -1,4 +1,4 @@
-"""The settings of the database, of its migrations and of its outbox."""
+"""The settings of the database, of its migrations and of the outbox in it."""
 
 from typing import Literal
 

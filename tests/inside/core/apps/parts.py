@@ -66,6 +66,12 @@ def component(name: str, how: dict[str, Any]) -> Component:
 app = FastAPI()
 
 
+@app.get("/spawn")
+async def spawn() -> None:
+    """Start a task that does not end by itself."""
+    app.state.service.tasks.spawn(asyncio.sleep(3600), name="long")
+
+
 @app.get("/slow")
 async def slow(seconds: float) -> str:
     await asyncio.sleep(seconds)

@@ -28,7 +28,8 @@ def test_the_address_comes_from_a_secret(helm: Helm) -> None:
 def test_a_password_is_a_file_that_can_change(helm: Helm) -> None:
     objects = helm.render({"database": {"passwordSecret": "shop", "passwordKey": "pass"}})
     path = objects.environment[f"{PREFIX}PASSWORD_FILE"]
-    (mount,) = [one for one in objects.container["volumeMounts"] if path.startswith(one["mountPath"])]
+    mounts = objects.container["volumeMounts"]
+    (mount,) = [one for one in mounts if path.startswith(one["mountPath"])]
     assert path == f"{mount['mountPath']}/pass"
     assert "subPath" not in mount, "such a file never changes"
     (volume,) = [one for one in objects.pod["volumes"] if one["name"] == mount["name"]]
