@@ -60,13 +60,17 @@ def create_service(settings: Settings) -> Service:
     app = create_app(settings)
     components: list[Component] = []
 #% if cookiecutter.database == "postgresql"
-    components.append(Component("database", lambda: pool.open_pool(settings.database)))
+    components.append(
+        Component("database", lambda: pool.open_pool(settings.database), level="resources")
+    )
     relay = Relay(
         {mails.TOPIC: mails.send},
         settings.outbox,
         lambda: service.lifecycle.wait(Phase.DRAINING),
     )
-    components.append(Component("outbox", relay.open, depends_on=("database",)))
+    components.append(
+        Component("outbox", relay.open, depends_on=("database",), level="application")
+    )
 #% endif
 #% if cookiecutter.leader_election == "yes"
     components.append(
