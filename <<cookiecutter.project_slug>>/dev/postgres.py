@@ -182,7 +182,7 @@ def main() -> int:
         case ["--keep", folder, *command] if command:
             if os.environ.get("APP_DATABASE__URL"):
                 return _work(command, {})
-            own = kept(Path(folder))
+            own = kept(Path(folder).resolve())
         case [first, *_] as command if first != "--keep":
             own, folder = server(), ""
         case _:

@@ -179,11 +179,12 @@ def test_a_sink_that_comes_back_gets_everything(serve: Start, table: str, folder
     assert sorted(sunk(table)) == list(range(30))
 
 
+@pytest.mark.parametrize("seconds", ["0.01", "1"])
 def test_what_a_stop_cannot_flush_is_on_disk_for_the_next_start(
-    serve: Start, table: str, folder: Path
+    serve: Start, table: str, folder: Path, seconds: str
 ) -> None:
     settings = {"FOLDER": str(folder), "INTERVAL": "30"}
-    service = serve(APP, SINK="hang", STOP_TIMEOUT="1", **settings)
+    service = serve(APP, SINK="hang", STOP_TIMEOUT=seconds, **settings)
     assert post(service, "/many/150") == 202
     service.signal()
     assert service.ended() == 1
@@ -264,6 +265,19 @@ def test_a_truncated_batch_does_not_stop_the_others(serve: Start, table: str, fo
     (line,) = again.lines("batch set aside")
     assert "it had 100 items" in line["reason"]
     eventually(lambda: sorted(sunk(table)) == list(range(100, 200)), "the other batch")
+
+
+def test_a_batch_that_always_fails_does_not_stop_the_others(
+    serve: Start, table: str, folder: Path
+) -> None:
+    service = serve(APP, FOLDER=str(folder), INTERVAL="0.2", STOP_TIMEOUT="1")
+    assert post(service, "/items/1?poison=true") == 202
+    service.logged("buffer cannot flush")
+    assert post(service, "/items/2") == 202
+    eventually(lambda: sunk(table) == [2], "the other batch")
+    service.signal()
+    assert service.ended() == 1
+    assert service.lines("buffer left items on disk", items=1)
 
 
 def test_a_rejected_batch_is_set_aside(serve: Start, table: str, folder: Path) -> None:

@@ -17,14 +17,22 @@ class Times:
     """Histograms of a pool: to connect, to wait for a connection, to use it."""
 
     def __init__(self) -> None:
-        self.families = [
-            Histogram(f"db_client_connection_{what}_time_seconds", meaning, BOUNDS)
-            for what, meaning in (
-                ("create", "Time to open a connection to the database."),
-                ("wait", "Time to get a connection from the pool."),
-                ("use", "Time for which a connection was borrowed."),
-            )
-        ]
+        create = Histogram(
+            "db_client_connection_create_time_seconds",
+            "Time to open a connection to the database.",
+            BOUNDS,
+        )
+        wait = Histogram(
+            "db_client_connection_wait_time_seconds",
+            "Time to get a connection from the pool.",
+            BOUNDS,
+        )
+        use = Histogram(
+            "db_client_connection_use_time_seconds",
+            "Time for which a connection was borrowed.",
+            BOUNDS,
+        )
+        self.families = [create, wait, use]
         self.create, self.wait, self.use = (one.series(LABELS) for one in self.families)
 
 
@@ -48,9 +56,6 @@ def families(pool: Measured) -> list[Family]:
     states = {"idle": pool.idle(), "used": len(loans.open)}
     counted = [({**LABELS, STATE: state}, count) for state, count in states.items()]
 
-    def one(name: str, kind: str, meaning: str, value: float) -> Metric:
-        return Metric(name, "counter" if kind == "counter" else "gauge", meaning, [(LABELS, value)])
-
     return [
         Metric(
             "db_client_connection_count",
@@ -58,54 +63,59 @@ def families(pool: Measured) -> list[Family]:
             "Connections to the database, by state.",
             counted,
         ),
-        one("db_client_connection_max", "gauge", "Most connections of the pool.", queue.size()),
-        one(
+        Metric(
+            "db_client_connection_max",
+            "gauge",
+            "Most connections of the pool.",
+            [(LABELS, queue.size())],
+        ),
+        Metric(
             "db_client_connection_pending_requests",
             "gauge",
             "How many wait for a connection.",
-            queue.pending,
+            [(LABELS, queue.pending)],
         ),
-        one(
+        Metric(
             "db_client_connection_timeouts_total",
             "counter",
             "How many got no connection in time.",
-            queue.timeouts,
+            [(LABELS, queue.timeouts)],
         ),
         *pool.times.families,
-        one(
+        Metric(
             "app_database_reachable",
             "gauge",
             "0 while the circuit breaker refuses requests because the database is away.",
-            int(not pool.breaker.reason),
+            [(LABELS, int(not pool.breaker.reason))],
         ),
-        one(
+        Metric(
             "app_database_refused_total",
             "counter",
             "Transactions refused because the database was away.",
-            pool.breaker.refused,
+            [(LABELS, pool.breaker.refused)],
         ),
-        one(
+        Metric(
             "app_database_connect_failures_total",
             "counter",
             "Attempts to connect to the database that failed.",
-            pool.failures,
+            [(LABELS, pool.failures)],
         ),
-        one(
+        Metric(
             "app_database_connections_dropped_total",
             "counter",
             "Connections dropped because their server stops or is read-only.",
-            pool.drops,
+            [(LABELS, pool.drops)],
         ),
-        one(
+        Metric(
             "app_database_connections_leaked_total",
             "counter",
             "Connections held for longer than APP_DATABASE__LEAK_SECONDS, or never returned.",
-            loans.leaks + loans.lost,
+            [(LABELS, loans.leaks + loans.lost)],
         ),
-        one(
+        Metric(
             "app_database_dirty_returns_total",
             "counter",
             "Connections and sessions returned with changes that nobody committed.",
-            loans.dirty,
+            [(LABELS, loans.dirty)],
         ),
     ]

@@ -220,9 +220,11 @@ class Buffer:
             for task in tasks:
                 task.cancel()
             self._keeper.close()
-            where = {"folder": str(self.folder)}
+            folder = str(self.folder)
             if left := self._batches.disk:
-                log.warning("buffer left items on disk", buffer=self.name, items=left, **where)
+                log.warning(
+                    "buffer left items on disk", buffer=self.name, items=left, folder=folder
+                )
             if lost := self._keeper.lost:
                 log.error("buffer lost items", buffer=self.name, items=lost)
                 self.on_lost(f"{lost} items of the buffer {self.name}")

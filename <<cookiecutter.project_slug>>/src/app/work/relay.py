@@ -110,9 +110,13 @@ class Relay:
                 ({"state": "pending"}, pending),
                 ({"state": "dead"}, dead),
             ]
-            meaning = f"Messages of all pods, up to {claims.COUNTED} of each state."
             families += [
-                Metric("app_outbox_messages", "gauge", meaning, counts),
+                Metric(
+                    "app_outbox_messages",
+                    "gauge",
+                    "Messages in the outbox of all pods, up to 10,000 of each state.",
+                    counts,
+                ),
                 gauge("app_outbox_overdue_seconds", "How long the oldest has been due.", overdue),
             ]
         return families
@@ -187,11 +191,23 @@ class Relay:
             error = TimeoutError(f"it took more than {self._settings.timeout_seconds:g} s")
         text = f"{type(error).__name__}: {error}"
         self.outcomes[message.topic, "dead" if dead else "failed"] += 1
-        which = {"topic": message.topic, "message": message.id, "attempt": message.attempt}
+        topic, number, attempt = message.topic, message.id, message.attempt
         if dead:
-            log.error("outbox message is dead", **which, exc_info=error)
+            log.error(
+                "outbox message is dead",
+                topic=topic,
+                message=number,
+                attempt=attempt,
+                exc_info=error,
+            )
         else:
-            log.warning("outbox message failed", **which, exc_info=error)
+            log.warning(
+                "outbox message failed",
+                topic=topic,
+                message=number,
+                attempt=attempt,
+                exc_info=error,
+            )
         # If this fails too, the message is due after the pause that its claim has set.
         with contextlib.suppress(Exception):
             async with pool.sessions.begin() as session:

@@ -28,6 +28,8 @@ async def store(batch: Batch) -> None:
         await asyncio.sleep(3600)
     if any(item.get("bad") for item in batch.items):
         raise Rejected("a bad item")
+    if any(item.get("poison") for item in batch.items):
+        raise ValueError("poison")
     rows = [(batch.id, n, json.dumps(item)) for n, item in enumerate(batch.items)]
     connection = await asyncpg.connect(os.environ["APP_DATABASE__URL"])
     try:
@@ -55,9 +57,10 @@ audit = Buffer("audit", store, Path(os.environ["FOLDER"] + "-audit"))
 
 
 @app.post("/items/{number}", status_code=202)
-async def put(number: int, bad: bool = False) -> None:
+async def put(number: int, bad: bool = False, poison: bool = False) -> None:
+    marks = {name: True for name, is_set in (("bad", bad), ("poison", poison)) if is_set}
     try:
-        buffer.put({"number": number, **({"bad": True} if bad else {})})
+        buffer.put({"number": number, **marks})
     except Busy as error:
         raise HTTPException(503, str(error)) from error
 
