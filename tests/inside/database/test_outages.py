@@ -58,6 +58,9 @@ def test_a_database_that_is_away(server: Server, service: Service, how: signal.S
         server.stop(how)
         service.logged("database unreachable")
         away = time.monotonic()
+        assert b'app_database_reachable{db_client_connection_pool_name="database"} 0' in (
+            service.probe("metrics").body
+        )
         time.sleep(2)
         server.start()
         back = time.monotonic()

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from app.database.breaker import Breaker
 from app.database.loans import Loans
 from app.database.queue import BOUNDS, Queue
 from app.observability.histogram import Histogram
@@ -38,6 +39,7 @@ class Times:
 class Measured(Protocol):
     """A pool."""
 
+    breaker: Breaker
     loans: Loans
     times: Times
     drops: int
@@ -80,6 +82,18 @@ def families(pool: Measured) -> list[Family]:
             [(LABELS, queue.timeouts)],
         ),
         *pool.times.families,
+        Metric(
+            "app_database_reachable",
+            "gauge",
+            "0 while the circuit breaker refuses requests because the database is away.",
+            [(LABELS, int(not pool.breaker.reason))],
+        ),
+        Metric(
+            "app_database_refused_total",
+            "counter",
+            "Transactions refused because the database was away.",
+            [(LABELS, pool.breaker.refused)],
+        ),
         Metric(
             "app_database_connect_failures_total",
             "counter",
