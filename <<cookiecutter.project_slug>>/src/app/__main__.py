@@ -1,9 +1,16 @@
-"""The commands: serve, drain, probe, whoami, settings, version.
+"""The commands: serve, drain, probe, whoami, settings, unit, version.
 
 Each imports only what it needs: ``drain`` and ``probe`` run next to the service.
 """
 
+import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.settings import Settings
 
 USAGE = """usage: python -m app COMMAND
 
@@ -14,6 +21,7 @@ USAGE = """usage: python -m app COMMAND
   probe NAME   ask livez, readyz or startupz; exit 0 on success
   whoami       print which pod this is and the state of its endpoint
   settings     list all settings with range, default and description
+  unit KIND    print a systemd unit or a compose file for these settings: systemd, compose
   version      print the version"""
 
 
@@ -35,7 +43,13 @@ def main() -> int:
 
             return prestop.probe(name)
         case ["whoami"]:
-            return _whoami()
+            from app import whoami
+
+            return _print(whoami.render)
+        case ["unit", "systemd" | "compose" as kind]:
+            from app import unit
+
+            return _print(lambda settings: unit.render(kind, settings))
         case ["settings"]:
             from app.environment import render
 
@@ -52,12 +66,11 @@ def main() -> int:
     return 0
 
 
-def _whoami() -> int:
-    from app import whoami
+def _print(render: "Callable[[Settings], str]") -> int:
     from app.environment import SettingsError, load
 
     try:
-        print(whoami.render(load()))
+        print(render(load()))
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
@@ -87,6 +100,10 @@ def _serve() -> int:
     try:
         service = create_service(settings)
         wiring.configure_logging(service, settings)
+        if "NOTIFY_SOCKET" in os.environ:
+            from app.lifecycle import systemd
+
+            systemd.notify(service.lifecycle, lambda: service.probes.livez().ok)
         return service.run(signals, early)
     finally:
         signals.ignore()
