@@ -77,11 +77,15 @@ def test_a_blocked_loop_gives_no_sign_of_life(start: Start, tmp_path: Path) -> N
         manager.wait_for("WATCHDOG")
         longest, last = max(longest, time.monotonic() - last), time.monotonic()
     assert longest > 1.5
-    # During a stop it is alive, whatever its loop does: the service's own watchdog ends it.
-    with manager.socket:
-        service.signal()
-        manager.wait_for("STOPPING")
+    # A drain is no reason to be killed.
+    service.connect().ask("/slow?seconds=2")
+    service.busy(1)
+    service.signal()
+    manager.wait_for("STOPPING")
+    for _ in range(3):
+        manager.wait_for("WATCHDOG")
     assert service.ended() == 0
+    manager.socket.close()
 
 
 def test_a_watchdog_of_another_process_is_not_fed(
