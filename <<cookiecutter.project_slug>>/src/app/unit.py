@@ -19,7 +19,7 @@ NAME = "<< cookiecutter.project_slug >>"
 IMAGE = "<< cookiecutter.image_repository >>"
 
 SYSTEMD = """\
-# {folder}/{name}.service
+# /etc/systemd/system/{name}.service
 [Unit]
 Description=<< cookiecutter.project_name >>
 Wants=network-online.target
@@ -103,25 +103,27 @@ def _systemd(settings: Settings) -> str:
     lines = [f"Environment={_quoted(f'{k}={v}')}" for k, v in given.items() if v is not None]
     if secrets := [name for name, value in given.items() if value is None]:
         lines += [f"# Mode 0600, with {', '.join(secrets)}", f"EnvironmentFile=/etc/{NAME}.env"]
-    folder = PurePosixPath(socket).parent
+    directory = "# No RuntimeDirectory: the control socket is not in a folder of /run."
+    match PurePosixPath(socket).parent.parts:
+        case ["/", "run", first, *more]:
+            folder = _quoted("/".join([first, *more]))
+            directory = f"RuntimeDirectory={folder}\nRuntimeDirectoryMode=0700"
     return SYSTEMD.format(
-        folder="/etc/systemd/system",
         name=NAME,
         python=_quoted(sys.executable).replace("$", "$$"),
         environment="\n".join(lines),
         grace=math.ceil(settings.shutdown.grace_seconds),
         watchdog=math.ceil(settings.probes.stall_seconds),
-        directory=f"RuntimeDirectory={_quoted(str(folder.relative_to('/run')))}\nRuntimeDirectoryMode=0700"
-        if folder.is_relative_to("/run/")
-        else "# The control socket is in a private directory in the temporary folder.",
+        directory=directory,
         capabilities="CAP_NET_BIND_SERVICE" if settings.port < 1024 else "",
     )
 
 
 def _quoted(text: str) -> str:
     """``text`` as one word of a unit."""
-    text = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
-    return f'"{text}"' if set(text) & set(" \t\n;'\\\"#") else text
+    for one, escaped in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("\n", "\\n")):
+        text = text.replace(one, escaped)
+    return f'"{text}"' if set(text) & set(" \t;'\\\"#") else text
 
 
 def _compose(settings: Settings) -> str:

@@ -144,6 +144,8 @@ def test_a_unit_has_the_times_of_the_settings(tmp_path: Path) -> None:
         "APP_SHUTDOWN__GRACE_SECONDS": "44.5",
         "APP_PROBES__STALL_SECONDS": "12",
         "APP_CONTROL_SOCKET": "/run/of web/100%.sock",
+        "APP_KUBERNETES__CREDENTIALS": "",
+        "APP_HOST": '"a\\b\n$c',
     }
     done = command("unit", "systemd", **settings)
     assert (done.returncode, done.stderr) == (0, "")
@@ -151,6 +153,7 @@ def test_a_unit_has_the_times_of_the_settings(tmp_path: Path) -> None:
     assert (found["TimeoutStopSec"], found["WatchdogSec"]) == (["45"], ["12"])
     assert "APP_SHUTDOWN__GRACE_SECONDS=44.5" in found["Environment"]
     assert '"APP_CONTROL_SOCKET=/run/of web/100%%.sock"' in found["Environment"]
+    assert r'''"APP_HOST=\"a\\b\n$c"''' in found["Environment"]
     assert found["RuntimeDirectory"] == ['"of web"']
     assert found["CapabilityBoundingSet"] == [""]
     if verifier := shutil.which("systemd-analyze"):
@@ -160,6 +163,12 @@ def test_a_unit_has_the_times_of_the_settings(tmp_path: Path) -> None:
             [verifier, "verify", str(path)], capture_output=True, text=True, check=False
         )
         assert (checked.returncode, checked.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("path", ["/run/c", "/tmp/c", "/running/a/c"])
+def test_only_a_folder_of_run_is_made(path: str) -> None:
+    done = command("unit", "systemd", APP_CONTROL_SOCKET=path)
+    assert "RuntimeDirectory" not in unit(done.stdout)
 
 
 def test_a_unit_may_open_a_low_port_and_holds_no_secret() -> None:
