@@ -16,12 +16,11 @@ from app.observability.lines import masked
 from app.settings import PREFIX, Settings
 
 NAME = "<< cookiecutter.project_slug >>"
-IMAGE = "<< cookiecutter.image_repository >>"
 
 SYSTEMD = """\
 # /etc/systemd/system/{name}.service
 [Unit]
-Description=<< cookiecutter.project_name >>
+Description={name}
 Wants=network-online.target
 After=network-online.target
 
@@ -66,7 +65,8 @@ WantedBy=multi-user.target"""
 COMPOSE = """\
 services:
   {name}:
-    image: {image}
+    image:
+      << cookiecutter.image_repository >>:{version}
     environment:{environment}
     ports: ["{port}:{port}"]
     stop_signal: SIGTERM
@@ -135,7 +135,7 @@ def _compose(settings: Settings) -> str:
     folder = PurePosixPath(settings.control_socket).parent
     return COMPOSE.format(
         name=NAME,
-        image=f"{IMAGE}:{version(NAME)}",
+        version=version(NAME),
         environment="".join(f"\n{line}" for line in lines) or " {}",
         port=settings.port,
         grace=math.ceil(settings.shutdown.grace_seconds),
