@@ -15,7 +15,7 @@ from benchmarks.abuse import abuse
 from benchmarks.bake import bakes
 from benchmarks.check import check
 from benchmarks.draining import draining
-from benchmarks.features import features
+from benchmarks.features import FEATURES, features
 from benchmarks.measures import MEASURES
 from benchmarks.page import page
 from benchmarks.picture import picture
@@ -25,13 +25,16 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results.json"
 OTHERS = {"features": features, "draining": draining, "abuse": abuse, "bake": bakes, "rollouts": rollouts}
 NAMES = [*MEASURES, *OTHERS]
+#: A feature alone: ``features:access log``.
+ONE = "features:"
 #: What a check measures: quick, and the same on every machine.
 CHECKED = ("requests", "memory", "start", "stop", "features", "draining")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make bench", allow_abbrev=False)
-    parser.add_argument("--only", type=names, default=NAMES, metavar="NAME[,NAME...]", help=", ".join(NAMES))
+    known = ", ".join([*NAMES, f"{ONE}NAME"])
+    parser.add_argument("--only", type=names, default=NAMES, metavar="NAME[,NAME...]", help=known)
     parser.add_argument("--check", action="store_true", help="compare ratios with those on record")
     asked = parser.parse_args(arguments)
     recorded: dict[str, Any] = (
@@ -47,9 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{name} …", flush=True)
         if name in MEASURES:
             recorded["costs"].update(MEASURES[name]())
+        elif name.startswith(ONE):
+            recorded["features"].update(features(name.removeprefix(ONE)))
         else:
             recorded[name] = OTHERS[name]()
-        recorded["pythons"][name] = platform.python_version()
+        recorded["pythons"][name.partition(":")[0]] = platform.python_version()
     packages = ", ".join(f"{name} {version(name)}" for name in ("uvicorn", "fastapi", "starlette"))
     machine = {"cores": os.cpu_count(), "python": platform.python_version(), "packages": packages}
     recorded |= {"date": date.today().isoformat(), "machine": machine, "measures": NAMES}
@@ -65,8 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def names(text: str) -> list[str]:
     chosen = text.split(",")
     for name in chosen:
-        if name not in NAMES:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(NAMES)}")
+        known = [*NAMES, *(ONE + feature for feature in FEATURES)]
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
     return chosen
 
 

@@ -69,12 +69,12 @@ FEATURES = {
 }
 
 
-def features() -> dict[str, dict[str, float | str]]:
-    """Medians of both, and that of the ratios of pairs, for each feature and unit."""
+def features(*names: str) -> dict[str, dict[str, float | str]]:
+    """Medians of both, and that of the ratios of pairs, for each of these features and unit; by default, all."""
     found: dict[str, dict[str, float | str]] = {}
     with collecting(COLLECTOR):
-        for name, feature in FEATURES.items():
-            found |= priced(name, feature)
+        for name in names or FEATURES:
+            found |= priced(name, FEATURES[name])
     return found
 
 

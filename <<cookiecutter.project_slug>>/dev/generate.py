@@ -6,7 +6,8 @@
 - ``chart/files/limits.yaml`` has the limits of the numbers among them: JSON Schema does not look
   for a number in a text.
 - Every value may be null in the schema: an empty key of a values file is null.
-- ``chart/files/defaults.yaml`` has the defaults of values that are missing or null.
+- ``chart/files/defaults.yaml`` has the defaults of values that are missing or null. That of
+  ``shutdown.stopSeconds`` follows from the budgets of the service's components.
 """
 
 import json
@@ -17,6 +18,8 @@ from typing import Any
 import yaml
 
 from app.environment import variables
+from app.lifecycle.budget import LEAST
+from app.main import create_service
 from app.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -137,9 +140,8 @@ def rules_of(group: str) -> list[tuple[str, Json]]:
 def config_rules() -> list[tuple[str, Json]]:
     """Settings that `config:` takes, with their rules."""
     whole = Settings.model_json_schema()
-    own = set(
-        re.findall(r"name: (APP_\w+)", (CHART / "templates/deployment.yaml").read_text("utf-8"))
-    )
+    templates = [path for path in (CHART / "templates").iterdir() if path.is_file()]
+    own = set(re.findall(r"name: (APP_\w+)", "".join(p.read_text("utf-8") for p in templates)))
     groups = tuple(f"APP_{group.upper()}__" for group in GROUPS)
     rules = []
     for name, _ in variables():
@@ -188,19 +190,27 @@ def values() -> Json:
     return yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
 
 
+def stop_seconds() -> float:
+    """What a stop of this service may need, with the default settings."""
+    components = create_service(Settings()).components
+    seconds = LEAST + sum(components.slowest().values())
+    return int(seconds) if seconds.is_integer() else seconds
+
+
 def defaults_text() -> str:
     """What a value is that is missing: a line for each, by its path."""
+    derived = {"shutdown.stopSeconds": stop_seconds()}
     found: dict[str, Json] = {}
     for path, default, _ in rows(schema(), values()):
-        group = path.rpartition(".")[0]
+        group, default = path.rpartition(".")[0], derived.get(path, default)
         if default is not None and path not in LEFT_OUT_BY_NULL:
             found[path] = default
         elif group:
             found.setdefault(group, {})
     used = {path.rpartition(".")[0] for path in found}
     lines = [
-        "# Written by `make generate` from ../values.yaml: a value that is missing or null;",
-        "# those that null leaves out have no line.",
+        "# Written by `make generate` from ../values.yaml and the components: a value that is",
+        "# missing or null; those that null leaves out have no line.",
         *(
             f"{path}: {json.dumps(default, ensure_ascii=False)}"
             for path, default in found.items()

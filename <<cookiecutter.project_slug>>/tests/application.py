@@ -143,7 +143,7 @@ def component(name: str, *needs: str) -> Component:
         await asyncio.sleep(float(os.environ.get("SECONDS_TO_CLOSE", "0")))
         log.info("closed", component=name)
 
-    return Component(name, opened, depends_on=needs, stop_timeout=30)
+    return Component(name, opened, depends_on=needs)
 
 
 def main() -> int:

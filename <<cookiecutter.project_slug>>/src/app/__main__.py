@@ -19,6 +19,9 @@ USAGE = """usage: python -m app COMMAND
   level [NAME] print the lowest level that the running service logs, or change it:
                debug, info, warning or error
   probe NAME   ask livez, readyz or startupz; exit 0 on success
+#% if cookiecutter.database == "postgresql"
+  migrate      upgrade the database; --check, --sql and REVISION: `migrate --help`
+#% endif
   whoami       print which pod this is and the state of its endpoint
   settings     list all settings with range, default and description
   unit KIND    print a systemd unit or a compose file for these settings: systemd, compose
@@ -42,6 +45,12 @@ def main() -> int:
             from app.lifecycle.management import prestop
 
             return prestop.probe(name)
+#% if cookiecutter.database == "postgresql"
+        case ["migrate", *arguments]:
+            from app import migrate
+
+            return migrate.main(arguments)
+#% endif
         case ["whoami"]:
             from app import whoami
 

@@ -5,6 +5,9 @@ from typing import Literal
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+#% if cookiecutter.database == "postgresql"
+from app.database.settings import Database, Migrations, Outbox
+#% endif
 from app.lifecycle.request_settings import Requests, WebSockets
 from app.lifecycle.settings import (
     Group,
@@ -75,6 +78,11 @@ class Settings(BaseSettings):
     probes: Probes = Probes()
     requests: Requests = Requests()
     websockets: WebSockets = WebSockets()
+#% if cookiecutter.database == "postgresql"
+    database: Database = Field(default_factory=Database)
+    migrations: Migrations = Migrations()
+    outbox: Outbox = Outbox()
+#% endif
 #% if cookiecutter.leader_election == "yes"
     leader_election: LeaderElection = LeaderElection()
 #% endif
@@ -117,6 +125,19 @@ class Settings(BaseSettings):
                 )
         return self
 
+#% if cookiecutter.database == "postgresql"
+    @model_validator(mode="after")
+    def _handlers_within_their_transaction(self) -> "Settings":
+        timeout, longest = self.outbox.timeout_seconds, self.database.statement_seconds
+        if longest and timeout >= longest:
+            raise ValueError(
+                f"OUTBOX__TIMEOUT_SECONDS={timeout:g} is not below "
+                f"APP_DATABASE__STATEMENT_SECONDS={longest:g}: the server would end the "
+                "transaction of a message; raise the one or lower the other"
+            )
+        return self
+
+#% endif
     @model_validator(mode="after")
     def _two_ports(self) -> "Settings":
         if self.port == self.management_port:

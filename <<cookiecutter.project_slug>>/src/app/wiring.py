@@ -4,13 +4,14 @@ import math
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from app.lifecycle.budget import LEAST
 from app.lifecycle.http.forwarded import Proxy
 from app.lifecycle.http.limits import Limits
 from app.lifecycle.kubernetes.identity import Cluster, Identity, ServiceName
 from app.lifecycle.request_settings import Requests
 from app.lifecycle.service import Options, Service
-from app.lifecycle.settings import listed
-from app.lifecycle.stop import Times
+from app.lifecycle.settings import Shutdown, in_kubernetes, listed
+from app.lifecycle.times import Times
 from app.observability import logging
 from app.observability.access import AccessLog
 from app.settings import Settings
@@ -40,9 +41,10 @@ def options(settings: Settings) -> Options:
             limit=shutdown.limit_seconds,
             fallback=shutdown.fallback_seconds,
             stream_spread=shutdown.stream_spread_seconds,
-            stop=shutdown.stop_seconds,
+            stop=LEAST if shutdown.stop_seconds is None else shutdown.stop_seconds,
             grace=shutdown.grace_seconds,
         ),
+        fixed_times=fixed_times(shutdown),
         identity=Identity.from_environment(),
         cluster=cluster(settings),
         proxy=Proxy(
@@ -54,6 +56,13 @@ def options(settings: Settings) -> Options:
         version=version("<< cookiecutter.project_slug >>"),
         settings=settings,
     )
+
+
+def fixed_times(shutdown: Shutdown) -> frozenset[str]:
+    """The times that components do not change: those that are set, and what the kubelet gives."""
+    stop = [] if shutdown.stop_seconds is None else ["stop"]
+    grace = ["grace"] if in_kubernetes() or "grace_seconds" in shutdown.model_fields_set else []
+    return frozenset([*stop, *grace])
 
 
 def shedding(requests: Requests) -> "SheddingRule | None":

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from app.environment import load, variables
-from app.lifecycle.stop import Times
+from app.lifecycle.times import Times
 from app.lifecycle.watchdog import MARGIN
 from dev.generate import CHART, GROUPS, OF_A_PARENT, files, rows, rules_of, schema
 from tests.chart.helm import PROJECT, Helm, HelmError, found
@@ -77,7 +77,16 @@ def test_every_setting_can_be_set_in_the_values() -> None:
     config = set(schema()["properties"]["config"]["properties"])
     for group in GROUPS:
         config |= {f"APP_{group}__{name}".upper() for name, _ in rules_of(group)}
+#% if cookiecutter.database == "postgresql"
+    shop = {"secret": "shop", "passwordSecret": "shop", "poolSize": 5, "pooler": "none"}
+    values = {"database": {**shop, "gating": True}, "migrations": {"secretKey": "owner"}}
+    objects = found()[0].render(values)
+    migrates = objects.one("Job")["spec"]["template"]["spec"]["containers"][0]
+    named = {one["name"] for one in [*objects.container["env"], *migrates["env"]]}
+    own = {name for name in named if name.startswith("APP_")}
+#% else
     own = {name for name in found()[0].render().environment if name.startswith("APP_")}
+#% endif
     assert config | own == {name for name, _ in variables()}
     assert not config & own, "such a setting would have two places"
 

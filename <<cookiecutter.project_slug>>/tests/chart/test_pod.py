@@ -6,7 +6,11 @@ import sys
 from pathlib import Path
 
 from tests.chart.helm import Objects, found
+#% if cookiecutter.database == "postgresql"
+from tests.harness import HOST, PATIENCE, QUICK, clean_environment, end, eventually, free_port
+#% else
 from tests.harness import HOST, PATIENCE, clean_environment, end, eventually, free_port
+#% endif
 from tests.wire import Connection
 
 
@@ -15,6 +19,9 @@ def environment(objects: Objects, folder: Path) -> dict[str, str]:
     return {
         **clean_environment(),
         **objects.environment,
+#% if cookiecutter.database == "postgresql"
+        "APP_DATABASE__URL": QUICK["APP_DATABASE__URL"],
+#% endif
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "APP_HOST": HOST,
         "APP_CONTROL_SOCKET": str(folder / "control.sock"),
@@ -46,7 +53,12 @@ def test_a_pod_starts_drains_and_stops(tmp_path: Path) -> None:
     service = subprocess.Popen(command, env=surroundings, cwd=tmp_path)
     try:
         eventually(lambda: probe(objects, "startup") == 200, "the startup probe")
+#% if cookiecutter.database == "postgresql"
+        eventually(lambda: probe(objects, "readiness") == 200, "the readiness probe")
+        assert probe(objects, "liveness") == 200
+#% else
         assert [probe(objects, name) for name in ("readiness", "liveness")] == [200, 200]
+#% endif
         hook = subprocess.run(
             objects.container["lifecycle"]["preStop"]["exec"]["command"],
             env=surroundings,

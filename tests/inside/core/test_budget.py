@@ -50,6 +50,26 @@ def test_what_is_left_of_a_short_grace_is_divided_as_the_shares_are() -> None:
             clock.now += seconds
 
 
+def test_what_is_reserved_is_for_components_and_the_first_to_be_lost() -> None:
+    budget, clock = stopping(65, 120)
+    budget.reserved = 60
+    assert budget.left("requests") == pytest.approx(5 * SHARES["requests"])
+    assert budget.left("components") == pytest.approx(65 - 5 * SHARES["leftovers"])
+    budget.lifecycle.shorten(2, "test")
+    usable = budget.lifecycle.watchdog_at - clock.now - FOR_THE_REPORT
+    assert budget.left("requests") == pytest.approx(usable * SHARES["requests"])
+    clock.now = 110.0
+    assert budget.left("components") == 0
+
+
+def test_a_component_within_its_own_budget_overran_nothing() -> None:
+    budget, clock = stopping(65, 120)
+    budget.reserved = 60
+    with budget.step("components"):
+        clock.now += 61
+    assert budget.overran() == {}
+
+
 def test_the_report_says_who_took_whose() -> None:
     budget, clock = stopping(10, 60)
     taken = {"requests": 0.5, "tasks": 0.0, "lifespan": 4.0, "components": 1.0}

@@ -122,3 +122,14 @@ def test_a_signal_before_anything_is_imported(start: Start) -> None:
     assert service.ended() == 0
     assert service.report["reason"] == "received SIGTERM"
     assert "ready" not in [line["phase"] for line in service.lines("phase")]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
+def test_a_question_before_anything_is_imported_changes_nothing(start: Start) -> None:
+    service = start()
+    eventually(lambda: _handles_sigterm(service), "the handlers")
+    service.signal(signal.SIGUSR1)
+    assert service.stdout == "", "too late to be a test of this"
+    service.ready()
+    service.signal()
+    assert service.ended() == 0

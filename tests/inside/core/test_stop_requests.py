@@ -70,7 +70,7 @@ def test_a_thread_that_does_not_end_is_named_and_left_behind(serve: Start, path:
         assert service.ended() == 1
     assert f"GET {path}" in service.report["requests_cut"]
     assert any(cut.startswith("thread ") for cut in service.report["cut"])
-    (stuck,) = service.lines("thread still running")
+    (stuck,) = service.lines("still running", at="stop", kind="thread")
     where = "requests.py" if path == "/thread" else "concurrent/futures/thread.py"
     assert where in stuck["where"][-1]
 

@@ -18,7 +18,7 @@ def test_a_timer_that_waits_is_named_and_left_behind(serve: Start) -> None:
     service.signal()
     assert service.ended(SOON) == 1
     assert [cut for cut in service.report["cut"] if cut.startswith("thread reminder ")]
-    assert service.lines("thread still running", thread="reminder")
+    assert service.lines("still running", at="stop", kind="thread", name="reminder")
 
 
 def test_a_task_of_nobodys_is_named_and_left_behind(serve: Start) -> None:

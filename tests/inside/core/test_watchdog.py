@@ -13,7 +13,7 @@ def test_a_loop_that_was_blocked_before_the_signal(serve: Start) -> None:
     service.signal()
     assert service.ended() == 1
     assert service.seconds() < 15
-    main = service.lines("stuck at the end of the grace period", thread="MainThread")
+    main = service.lines("still running", at="grace period", name="MainThread")
     assert any("examples.py" in line and "in block" in line for line in main[0]["where"])
     assert service.report["exit_code"] == 1
     assert any("grace period" in cut for cut in service.report["cut"])
@@ -23,7 +23,7 @@ def test_a_loop_that_is_blocked_by_a_component_as_it_closes(serve: Start) -> Non
     service = serve("tests.apps.parts", PARTS='{"pool": {"close": "block"}}', **GRACE)
     service.signal()
     assert service.ended() == 1
-    main = service.lines("stuck at the end of the grace period", thread="MainThread")
+    main = service.lines("still running", at="grace period", name="MainThread")
     assert any("parts.py" in line and "in behave" in line for line in main[0]["where"])
     assert service.report["reason"] == "received SIGTERM"
 

@@ -71,28 +71,28 @@ async def _http_error(request: Request, error: Exception) -> Response:
     if status < 200 or status in NO_BODY:
         return Response(status_code=status, headers=headers)
     if isinstance(detail, str):
-        return _answer(request, status, detail, headers)
+        return answer(request, status, detail, headers)
     # FastAPI allows anything that JSON can express; RFC 9457 wants a text.
-    return _answer(request, status, "see errors", headers, errors=detail)
+    return answer(request, status, "see errors", headers, errors=detail)
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101
     # Not the value: it may be a secret, and the client knows it.
     errors = [{"location": list(one["loc"]), "message": one["msg"]} for one in error.errors()]
-    return _answer(request, 422, "the request is not valid", errors=errors)
+    return answer(request, 422, "the request is not valid", errors=errors)
 
 
 async def _deadline_exceeded(request: Request, _error: Exception) -> JSONResponse:
-    return _answer(request, 504, "the request took longer than its deadline allows")
+    return answer(request, 504, "the request took longer than its deadline allows")
 
 
 async def _unexpected(request: Request, _error: Exception) -> JSONResponse:
     """The traceback is in the log, under the same request id."""
-    return _answer(request, 500, "an unexpected error, which is in the log")
+    return answer(request, 500, "an unexpected error, which is in the log")
 
 
-def _answer(
+def answer(
     request: Request,
     status: int,
     detail: str,

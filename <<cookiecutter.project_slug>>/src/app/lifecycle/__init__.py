@@ -22,7 +22,8 @@ The order of a stop::
     telemetry               spans that are still queued are sent, for two seconds at most
 #% endif
     report                  STOPPED: one line sums up the stop and what it cut off
-    watchdog                ends the process before SIGKILL would, and logs what was stuck
+    stuck                   names what has not ended when a budget is over, and on SIGUSR1
+    watchdog                ends the process before SIGKILL would
 
 ``stop`` is this order; ``service`` is the whole life. Read these two first.
 """

@@ -10,6 +10,10 @@ import structlog
 log = structlog.get_logger(__name__)
 
 
+class Unwell(Exception):  # noqa: N818
+    """A check raises this to fail with a reason that anybody may read, in ``/readyz`` too."""
+
+
 @dataclass(slots=True)
 class Check:
     """A check passes when ``ask`` returns, and fails when it raises or times out."""
@@ -20,7 +24,7 @@ class Check:
     timeout: float
     gating: bool
     well: bool | None = None
-    #: Type of the last exception; its text may hold secrets and only goes to the log.
+    #: Why it failed: an Unwell's text, else the type of the exception, whose text may hold secrets.
     error: str = ""
     seconds: float = 0.0
     task: asyncio.Task[None] | None = field(default=None, repr=False)
@@ -35,9 +39,11 @@ class Check:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            self.well, self.error = False, type(error).__name__
-            if was is not False:
-                log.warning("check failed", check=self.name, gating=self.gating, exc_info=True)
+            said, known = self.error, isinstance(error, Unwell)
+            self.well, self.error = False, str(error) if known else type(error).__name__
+            if was is not False or (known and said != self.error):
+                why: dict[str, object] = {"reason": self.error} if known else {"exc_info": True}
+                log.warning("check failed", check=self.name, gating=self.gating, **why)
         else:
             self.well, self.error = True, ""
             if was is False:

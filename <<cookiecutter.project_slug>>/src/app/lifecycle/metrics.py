@@ -5,7 +5,9 @@ thread are copied before they are iterated.
 """
 
 import platform
-from typing import TYPE_CHECKING, Protocol, get_args
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, get_args, runtime_checkable
 
 from app.lifecycle.checks import Checks
 from app.lifecycle.components import Components, State
@@ -37,6 +39,13 @@ class Service(Protocol):
     tasks: Tasks
 
 
+@runtime_checkable
+class Measured(Protocol):
+    """The value of a component that has metrics of its own; asked from any thread."""
+
+    def families(self) -> Iterable[Family]: ...
+
+
 def measures(service: Service, connections: Connections) -> list[Family]:
     """Every metric, with its current value."""
     return [
@@ -47,6 +56,7 @@ def measures(service: Service, connections: Connections) -> list[Family]:
         *_state(service.lifecycle.phase, service.probes, service.checks),
         service.probes.heartbeat.lag,
         *_components(service.components),
+        *_of_components(service.components),
         *_tasks(service.tasks),
         counter(
             "app_log_lines_dropped_total",
@@ -111,6 +121,18 @@ def _components(components: Components) -> list[Metric]:
             by("component", components.start_seconds),
         ),
     ]
+
+
+def _of_components(components: Components) -> list[Family]:
+    """What components measure themselves; the samples of two of a kind go into one family."""
+    measured = [value for _, value in components.opened() if isinstance(value, Measured)]
+    found: dict[str, Family] = {}
+    for family in (family for one in measured for family in one.families()):
+        known = found.get(family.name)
+        if isinstance(known, Metric) and isinstance(family, Metric):
+            family = replace(known, samples=[*known.samples, *family.samples])
+        found[family.name] = family
+    return list(found.values())
 
 
 def _tasks(tasks: Tasks) -> list[Metric]:

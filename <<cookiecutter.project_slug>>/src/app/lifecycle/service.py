@@ -33,12 +33,14 @@ from app.lifecycle.phase import Lifecycle, Phase
 from app.lifecycle.ports import EarlyPort, StartError, bind, share_descriptors
 from app.lifecycle.report import Journal, time_to_write
 from app.lifecycle.signals import Signals
-from app.lifecycle.stop import Stop, Times
+from app.lifecycle.stop import Stop
+from app.lifecycle.stuck import Stuck
 from app.lifecycle.tasks import Tasks
 #% if cookiecutter.tracing == "opentelemetry"
 from app.lifecycle.telemetry import Telemetry
 #% endif
-from app.lifecycle.watchdog import MARGIN, Watchdog, busy_threads, unresponsive_tasks
+from app.lifecycle.times import Times
+from app.lifecycle.watchdog import Watchdog, busy_threads, unresponsive_tasks
 from app.observability.pipe import flush_prints
 
 if TYPE_CHECKING:
@@ -68,6 +70,8 @@ class Options:
     identity: Identity
     cluster: Cluster
     proxy: Proxy
+    #: Which of ``stop`` and ``grace`` are given; components make the others longer.
+    fixed_times: frozenset[str] = frozenset()
     #: Limits of load shedding; None: every request is served.
     shedding: "SheddingRule | None" = None
     #: The version of the service.
@@ -93,9 +97,10 @@ class Service:
         self.version = options.version
         #: Fields of every log line.
         self.identity = options.identity.fields()
-        times = options.times
-        self.lifecycle = Lifecycle(times.grace, limit=times.limit, timeout=options.request_timeout)
         self.components = Components(components)
+        seconds = sum(self.components.slowest().values())
+        self.times = times = options.times.with_components(seconds, options.fixed_times)
+        self.lifecycle = Lifecycle(times.grace, limit=times.limit, timeout=options.request_timeout)
         self.components.on_death = self.lifecycle.drain
         self.tasks = Tasks(self.lifecycle)
         self.checks = Checks()
@@ -113,6 +118,7 @@ class Service:
             uncounted=self._main_port_probes(),
             body_limit=options.limits.body_bytes,
         )
+        self.stuck = Stuck(self.traffic, self.tasks, self.components)
         self.http_metrics = HttpMetrics()
         self.traffic.on_done.append(self.http_metrics)
         if self.shedding is not None:
@@ -145,18 +151,13 @@ class Service:
         the process instead of returning if a thread, a task or standard output is stuck.
         """
         signals.deliver_to(self.lifecycle)
+        signals.on_question = self.stuck.ask
         try:
             server, management = self._open_ports(early)
             management.start()
         except StartError as error:
             return _refuse(error)
-        times = self._options.times
-        if times.longest() + MARGIN > times.grace:
-            log.warning(
-                "the timeouts exceed the grace period; the watchdog would end the stop",
-                longest=times.longest(),
-                grace=times.grace,
-            )
+        self.times.warn(self.components.slowest())
         watchdog = Watchdog(self.lifecycle)
 #% if cookiecutter.tracing == "opentelemetry"
         self.telemetry = Telemetry(self.traffic, self.http_metrics, self._options.identity)
@@ -225,9 +226,10 @@ class Service:
         self, signals: Signals, server: HttpServer, management: Management, watchdog: Watchdog
     ) -> int:
         signals.share_with_loop()
+        self.stuck.loop = asyncio.get_running_loop()
         self.probes.heartbeat.start()
         stop = Stop(
-            times=self._options.times,
+            times=self.times,
             lifecycle=self.lifecycle,
             journal=self.journal,
             traffic=self.traffic,
@@ -235,6 +237,7 @@ class Service:
             checks=self.checks,
             tasks=self.tasks,
             components=self.components,
+            stuck=self.stuck,
             identity=self._options.identity,
             cluster=self._options.cluster,
         )

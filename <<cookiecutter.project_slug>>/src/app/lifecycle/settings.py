@@ -88,9 +88,13 @@ class Shutdown(Group):
         description="Time over which SSE and WebSocket clients are told to reconnect, so that they "
         "do not all reconnect at once.",
     )
-    stop_seconds: Seconds = Field(
-        default=5.0,
-        description="Budget to end tasks and components after the listener is closed.",
+    stop_seconds: float | None = Field(
+        default=None,
+        ge=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Budget to end tasks and components after the listener is closed. Unset: 5, "
+        "and what components with a budget of their own may need one after the other.",
     )
     grace_seconds: float = Field(
         default=30.0,
@@ -99,7 +103,7 @@ class Shutdown(Group):
         allow_inf_nan=False,
         description="Time from the request to stop to SIGKILL (terminationGracePeriodSeconds). The "
         "watchdog ends the process one second earlier. Must exceed limit, stream spread, 2 s for "
-        "the last goodbye, stop and that second.",
+        "the last goodbye, stop and that second. Unset, it grows with STOP outside Kubernetes.",
     )
 
     @model_validator(mode="after")

@@ -1,20 +1,23 @@
 """SIGTERM and SIGINT drive the state machine.
 
 The first requests a stop, the second ends its waits, the third ends the process
-with 128 + n. Standard library only, and installed before other imports, so that a
-pod that is deleted while it starts stops cleanly.
+with 128 + n. SIGUSR1 asks what the service is doing, and changes nothing. Standard
+library only, and installed before other imports, so that a pod that is deleted while
+it starts stops cleanly.
 """
 
 import contextlib
 import os
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Protocol
 
 from app.lifecycle.children import kill_children
 
 HANDLED = (signal.SIGTERM, signal.SIGINT)
+QUESTION = signal.SIGUSR1
 #: Not a signal number: tells the reader to check what the handler counted.
 LOOK = b"\0"
 
@@ -43,13 +46,16 @@ class Signals:
         self._handled: list[int] = []
         self._received: list[signal.Signals] = []
         self._target: Stoppable | None = None
+        #: Called for each SIGUSR1, in the thread that acts on signals; must return at once.
+        self.on_question: Callable[[], object] = lambda: None
+        self._questions_piped = self._questions_handled = self._questions = 0
         self._lock = threading.Lock()
         self._forking = threading.local()
 
     def install(self) -> None:
         """Handle the signals from now on. Main thread only, as Python requires."""
         os.set_blocking(self._wakeup, False)
-        for number in HANDLED:
+        for number in (*HANDLED, QUESTION):
             signal.signal(number, self._handle)
         signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
         threading.Thread(target=self._read, name="signals", daemon=True).start()
@@ -80,12 +86,12 @@ class Signals:
         The interpreter restores the default action while it exits, and the SIGTERM
         after a preStop hook often arrives just then.
         """
-        for number in HANDLED:
+        for number in (*HANDLED, QUESTION):
             signal.signal(number, signal.SIG_IGN)
 
     def _before_fork(self) -> None:
         # A signal to a new child must not end up in this process's pipe.
-        self._forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+        self._forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, (*HANDLED, QUESTION))
 
     def _after_fork(self) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._forking.mask)
@@ -95,6 +101,7 @@ class Signals:
         if self._pipe >= 0:  # not in a grandchild
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(QUESTION, signal.SIG_DFL)
             ignore_sigint()
             os.close(self._pipe)
             os.close(self._wakeup)
@@ -102,7 +109,10 @@ class Signals:
         self._after_fork()
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        self._handled.append(number)
+        if number == QUESTION:
+            self._questions_handled += 1
+        else:
+            self._handled.append(number)
         with contextlib.suppress(BlockingIOError):
             os.write(self._wakeup, LOOK)
 
@@ -111,6 +121,8 @@ class Signals:
             for number in os.read(self._pipe, 64):
                 if number in HANDLED:
                     self._piped.append(number)
+                elif number == QUESTION:
+                    self._questions_piped += 1
                 if number and self._loop_wakeup >= 0:
                     with contextlib.suppress(OSError):
                         os.write(self._loop_wakeup, bytes([number]))
@@ -123,6 +135,10 @@ class Signals:
         for number in known[len(self._received) :]:
             self._received.append(signal.Signals(number))
             self._act(len(self._received), self._received[-1])
+        asked = max(self._questions_piped, self._questions_handled)
+        if asked > self._questions:
+            self._questions = asked
+            self.on_question()
 
     def _act(self, count: int, number: signal.Signals) -> None:
         if count >= 3:

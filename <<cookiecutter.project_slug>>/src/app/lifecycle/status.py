@@ -7,15 +7,11 @@ runs, so whatever that changes is copied before it is iterated.
 import heapq
 import math
 import os
-import sys
 import time
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -27,9 +23,11 @@ from app.lifecycle.http.route import UNMATCHED, route_of
 from app.lifecycle.http.server import HttpServer
 from app.lifecycle.http.traffic import Traffic
 from app.lifecycle.kubernetes.identity import Cluster, Identity
+from app.lifecycle.machine import memory, memory_limit, open_files, versions
 from app.lifecycle.management.probes import Probes
 from app.lifecycle.phase import Lifecycle
 from app.lifecycle.report import Journal
+from app.lifecycle.stuck import Stuck
 from app.lifecycle.tasks import Tasks
 from app.observability.lines import masked
 from app.observability.logging import request_id_of
@@ -41,8 +39,6 @@ if TYPE_CHECKING:
 MOST = 50
 #: Longest path that is shown, in characters, where there is no route.
 LONGEST_PATH = 100
-#: The packages whose versions are shown.
-PACKAGES = ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "pydantic", "structlog")
 
 Json = dict[str, object]
 
@@ -57,7 +53,15 @@ class Parts(Protocol):
     tasks: Tasks
     components: Components
     journal: Journal
+    stuck: Stuck
     shedding: "Shedding | None"
+
+
+@runtime_checkable
+class Reporting(Protocol):
+    """The value of a component that shows its state; asked from any thread."""
+
+    def status(self) -> Json: ...
 
 
 def collect(
@@ -94,8 +98,14 @@ def collect(
         "requests_cancelled": dict(traffic.cancelled),
         "overdue_threads": traffic.overdue_threads.count,
         "busy_threads": traffic.overdue_threads.status(),
+        "still_running": _found(service.stuck),
         "checks": service.checks.results(),
         "components": {name: _component(components, name) for name in components.needs},
+        "component_status": {
+            name: value.status()
+            for name, value in components.opened()
+            if isinstance(value, Reporting)
+        },
         "connections": _connections(server),
         "keep_alive_seconds": server.connections.keep_alive.seconds,
         "limits": _limits(server, traffic, shedding),
@@ -174,8 +184,21 @@ def _component(components: Components, name: str) -> Json:
     return {
         "state": components.states[name],
         "needs": sorted(components.needs[name]),
+        "level": components.levels[name],
+        "budget_seconds": components.budgets[name],
         "start_seconds": components.start_seconds.get(name),
         "stop_seconds": components.seconds.get(name),
+    }
+
+
+def _found(stuck: Stuck) -> Json | None:
+    """What was listed last: on SIGUSR1, or when a budget of the stop was over."""
+    if (last := stuck.last) is None:
+        return None
+    return {
+        "at": last.at,
+        "time": _stamp(last.when),
+        "found": [{**asdict(one), "seconds": one.age} for one in last.held],
     }
 
 
@@ -198,31 +221,10 @@ def _limits(server: HttpServer, traffic: Traffic, shedding: "Shedding | None") -
         "requests_in_flight": (traffic.in_flight, most),
         "connections": (len(connections.connections), connections.limit),
         "websockets": (connections.websockets, connections.limits.websockets),
-        "memory_bytes": (_memory("VmRSS"), _memory_limit()),
-        "open_files": (_open_files(), os.sysconf("SC_OPEN_MAX")),
+        "memory_bytes": (memory("VmRSS"), memory_limit()),
+        "open_files": (open_files(), os.sysconf("SC_OPEN_MAX")),
     }
     return {name: {"now": now, "limit": limit} for name, (now, limit) in found.items()}
-
-
-def _memory(field: str) -> int | None:
-    """A field of Linux's ``/proc/self/status`` in bytes."""
-    with suppress(OSError, ValueError, IndexError):
-        text = Path("/proc/self/status").read_text("ascii")
-        return int(text.partition(f"{field}:")[2].split()[0]) * 1024
-    return None
-
-
-def _memory_limit() -> int | None:
-    """The container's limit, where its control group is that of Linux's version 2."""
-    with suppress(OSError, ValueError):
-        return int(Path("/sys/fs/cgroup/memory.max").read_text("ascii"))
-    return None
-
-
-def _open_files() -> int | None:
-    with suppress(OSError):
-        return sum(1 for _ in Path("/proc/self/fd").iterdir())
-    return None
 
 
 def _identity(identity: Identity) -> Json:
@@ -255,19 +257,9 @@ def _process(lifecycle: Lifecycle) -> Json:
         "pid": os.getpid(),
         "uptime_seconds": round(now - min(dict(lifecycle.entered).values()), 1),
         "cpu_seconds": round(time.process_time(), 2),
-        "memory_bytes": _memory("VmRSS"),
-        "peak_memory_bytes": _memory("VmHWM"),
+        "memory_bytes": memory("VmRSS"),
+        "peak_memory_bytes": memory("VmHWM"),
     }
-
-
-@cache
-def versions() -> dict[str, str]:
-    """The versions of the service, of Python and of the main packages."""
-    found = {"<< cookiecutter.project_slug >>": "", "python": sys.version.split()[0]}
-    for name in ("<< cookiecutter.project_slug >>", *PACKAGES):
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
 
 
 def _settings(settings: BaseModel, prefix: str | None = None) -> Iterator[tuple[str, Json]]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,13 +15,15 @@ from app.lifecycle.components import Components
 from app.lifecycle.drain import DrainPolicy, Rotation, drain
 from app.lifecycle.exits import Exit
 from app.lifecycle.http.server import FLUSH, HttpServer
-from app.lifecycle.http.streams import STREAM_GRACE, end_streams
+from app.lifecycle.http.streams import end_streams
 from app.lifecycle.http.traffic import Traffic, TrafficGauge
 from app.lifecycle.kubernetes.identity import Cluster, Identity
 from app.lifecycle.phase import SHORTENED_SHARE, Lifecycle, Phase
 from app.lifecycle.report import Journal, Report, seconds_per_phase, time_to_write
+from app.lifecycle.stuck import Stuck
 from app.lifecycle.tasks import Tasks
-from app.lifecycle.watchdog import busy_threads, stack_of, stacks
+from app.lifecycle.times import Times
+from app.lifecycle.watchdog import busy_threads
 
 if TYPE_CHECKING:
     from app.lifecycle.kubernetes.rotation import RotationWatch
@@ -39,24 +40,6 @@ IDLE_SHARE = 0.5
 SETTLE = 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
-    """Budgets of a stop, in seconds; the settings say what each protects."""
-
-    floor: float
-    slack: float
-    quiet: float
-    limit: float
-    fallback: float
-    stream_spread: float
-    stop: float
-    grace: float
-
-    def longest(self) -> float:
-        """The longest stop, with the goodbyes of the last streams."""
-        return self.limit + self.stream_spread + 2 * STREAM_GRACE + self.stop
-
-
 @dataclass(slots=True)
 class Stop:
     """Drains and stops the parts of a service."""
@@ -69,6 +52,7 @@ class Stop:
     checks: Checks
     tasks: Tasks
     components: Components
+    stuck: Stuck
     identity: Identity
     cluster: Cluster
     budget: Budget | None = None  # of STOPPING
@@ -152,7 +136,8 @@ class Stop:
         the listener closed, may still send their request. Later requests on open
         connections get 503; idle connections are closed halfway through.
         """
-        moment = self.times.stop * SHARES["requests"] * FINISH_SHARE
+        times = self.times
+        moment = (times.stop - times.reserved) * SHARES["requests"] * FINISH_SHARE
         began = time.monotonic()
         if late:
             await asyncio.sleep(SETTLE)
@@ -198,27 +183,38 @@ class Stop:
         """STOPPING: close the listener, then the rest in order, each within its budget."""
         lifecycle = self.lifecycle
         lifecycle.advance(Phase.STOPPING, lifecycle.reason)
-        self.budget = budget = Budget(lifecycle, self.times.stop - self._used)
+        times, stuck = self.times, self.stuck
+        budget = Budget(lifecycle, times.stop - self._used, reserved=times.reserved)
+        self.budget = budget
         self.checks.stop()
 
         self.server.close_listener()
         self.traffic.refuse()
+        if self.traffic.exchanges:
+            stuck.log("drain", "requests", "threads", "holdings")
         with budget.step("requests") as seconds:
             patience = min(CLEAN_UP, max(AT_LEAST, seconds - FLUSH))
-            stuck = await self.traffic.cut(lifecycle.reason, patience)
+            deaf = await self.traffic.cut(lifecycle.reason, patience)
             flush = min(FLUSH, max(AT_LEAST, seconds - patience))
             if unsent := await self.server.close_connections(flush):
                 self.journal.cut.append(f"{unsent} responses not fully sent")
         self.journal.note("listener and connections closed")
 
         with budget.step("tasks") as seconds:
-            stuck_tasks = await self.tasks.stop(seconds)
+            deaf_tasks = await self.tasks.stop(
+                seconds, lambda: stuck.log("tasks", "tasks", "threads", "holdings")
+            )
         self.journal.cut.extend(f"task {name}" for name in self.tasks.cut)
         self.journal.note("tasks ended")
 
         with budget.step("lifespan") as seconds:
-            if not await self.server.end_lifespan(seconds, lifecycle.hurried):
+            if not await self.server.end_lifespan(
+                seconds, lifecycle.hurried, lambda: stuck.log("lifespan", "others", "threads")
+            ):
                 self.journal.cut.append("the application's lifespan")
+        self.components.on_late = lambda name: stuck.log(
+            f"component {name}", "components", "holdings", "threads"
+        )
         with budget.step("components") as seconds:
             await self.components.stop(seconds, lifecycle.hurried)
         self.journal.cut.extend(f"component {name}" for name in self.components.failed)
@@ -230,14 +226,10 @@ class Stop:
         self.journal.cut.extend(f"task {task.get_name()}" for task in unresponsive)
         for step, how in budget.overran().items():
             log.warning("step exceeded its share", step=step, took=how)
-        stuck_requests = (e.task for e in stuck if e.task is not None)
-        for task in {*unresponsive, *stuck_tasks, *stuck_requests}:
-            log.error(
-                "task did not respond to cancellation", task=task.get_name(), where=stack_of(task)
-            )
-        for name, where in stacks(busy_threads()).items():
-            self.journal.cut.append(f"thread {name} in {where[-1]}")
-            log.error("thread still running", thread=name, where=where)
+        deaf_requests = (exchange.task for exchange in deaf)
+        stuck.log_unresponsive({*unresponsive, *deaf_tasks, *deaf_requests})
+        for thread in stuck.log("stop", "threads"):
+            self.journal.cut.append(f"thread {thread.name} in {(*thread.where, '?')[-1]}")
 
     async def _end_strays(self, seconds: float) -> set["asyncio.Task[Any]"]:
         """Cancel all other tasks; return those that do not respond."""
@@ -284,16 +276,7 @@ class Stop:
 
     def report_overrun(self) -> None:
         """Log what was stuck when the grace period ran out; the watchdog calls it."""
-        main = threading.main_thread()
-        for name, where in stacks([main, *busy_threads()]).items():
-            log.error("stuck at the end of the grace period", thread=name, where=where)
-        with contextlib.suppress(RuntimeError):  # the set of tasks changed meanwhile
-            for task in asyncio.all_tasks(self._loop):
-                log.error(
-                    "unfinished at the end of the grace period",
-                    task=task.get_name(),
-                    where=stack_of(task),
-                )
+        self.stuck.log("grace period")
         self.journal.cut.extend(f"process {child}" for child in children())
         kill_children()
         self.journal.cut.append("the stop itself: the grace period ran out")

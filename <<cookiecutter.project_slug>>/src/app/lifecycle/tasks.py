@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 #% if cookiecutter.leader_election == "yes"
 from functools import partial
@@ -46,6 +46,8 @@ class Rounds:
     last_run: float | None = None
     #: When the next one begins; None while one runs, and if there is no next one.
     next_run: float | None = None
+    #: When the one that runs began, on the monotonic clock; None between rounds.
+    began: float | None = None
 
 
 class Tasks:
@@ -56,7 +58,8 @@ class Tasks:
 
     def __init__(self, lifecycle: Lifecycle) -> None:
         self._lifecycle = lifecycle
-        self._running: set[asyncio.Task[Any]] = set()
+        #: With their rounds, or when they began.
+        self._running: dict[asyncio.Task[Any], Rounds | float] = {}
         #: The periodic tasks by name.
         self.rounds: dict[str, Rounds] = {}
         self._started = False
@@ -120,7 +123,7 @@ class Tasks:
 #% endif
         self.rounds[name] = rounds = Rounds(name, work, seconds, jitter)
         if self._started:
-            self._track(self._repeat(rounds), name)
+            self._track(self._repeat(rounds), name, rounds)
 
     def start(self) -> None:
         """Start the periodic tasks; the event loop runs now."""
@@ -129,20 +132,35 @@ class Tasks:
         self.leadership.start(self._lifecycle)
 #% endif
         for name, rounds in self.rounds.items():
-            self._track(self._repeat(rounds), name)
+            self._track(self._repeat(rounds), name, rounds)
 
     def names(self) -> list[str]:
         """Names of the running tasks; from any thread."""
         return sorted(task.get_name() for task in list(self._running))
 
-    async def stop(self, budget: float) -> list[asyncio.Task[Any]]:
+    def at_work(self) -> Iterator[tuple[asyncio.Task[Any], float | None]]:
+        """The running tasks with the seconds since each began, or its round; from any thread.
+
+        None for one that waits for its next round.
+        """
+        now = time.monotonic()
+        for task, known in list(self._running.items()):
+            began = known.began if isinstance(known, Rounds) else known
+            yield task, None if began is None else now - began
+
+    async def stop(
+        self, budget: float, on_late: Callable[[], object] = lambda: None
+    ) -> list[asyncio.Task[Any]]:
         """Let the tasks finish, then cancel them; return those that do not respond.
 
-        Takes at most ``budget`` seconds. A hurried stop cancels them at once.
+        Takes at most ``budget`` seconds. A hurried stop cancels them at once. ``on_late`` is
+        called before tasks are cancelled.
         """
         patience = max(0.0, budget - clean_up(budget))
         await self._lifecycle.hurried.or_done(self._running, patience)
         late = set(self._running)
+        if late:
+            on_late()
         for task in late:
             self.cut.append(task.get_name())
             task.cancel(f"{self._lifecycle.reason}; its {patience:.1f} s to finish ran out")
@@ -150,14 +168,16 @@ class Tasks:
             await asyncio.wait(late, timeout=clean_up(budget))
         return [task for task in late if not task.done()]
 
-    def _track(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    def _track(
+        self, work: Coroutine[Any, Any, None], name: str, rounds: Rounds | None = None
+    ) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work, name=name)
-        self._running.add(task)
+        self._running[task] = rounds or time.monotonic()
         task.add_done_callback(self._forget)
         return task
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._running.discard(task)
+        self._running.pop(task, None)
         if self._lifecycle.draining and not task.cancelled():
             self.finished += 1
 
@@ -173,7 +193,7 @@ class Tasks:
     async def _repeat(self, rounds: Rounds) -> None:
         due = time.monotonic() + rounds.seconds
         while not await self._drains_before(due + random.uniform(0, rounds.jitter), rounds):
-            rounds.last_run = time.time()
+            rounds.last_run, rounds.began = time.time(), time.monotonic()
 #% if cookiecutter.tracing == "opentelemetry"
             work = spans.task(rounds.name, rounds.work(), periodic=True)
             await self._guard(rounds.name, work)
@@ -181,6 +201,7 @@ class Tasks:
             await self._guard(rounds.name, rounds.work())
 #% endif
             rounds.runs += 1
+            rounds.began = None
             due = max(due + rounds.seconds, time.monotonic())
 
 #% if cookiecutter.leader_election == "yes"

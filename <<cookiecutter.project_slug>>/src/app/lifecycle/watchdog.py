@@ -1,4 +1,4 @@
-"""Ends the process shortly before SIGKILL, and logs what was stuck."""
+"""Ends the process shortly before SIGKILL; where tasks and threads are."""
 
 import asyncio
 import faulthandler
@@ -17,6 +17,8 @@ from app.lifecycle.exits import Exit
 from app.lifecycle.phase import MARGIN as MARGIN
 from app.lifecycle.phase import Lifecycle, Phase
 
+#: Where a thread that runs ``def`` endpoints begins.
+ANYIO = "anyio/_backends/_asyncio.py"
 #: Attributes of awaitables: their frame, and what they await.
 AWAITED = (("cr_frame", "cr_await"), ("ag_frame", "ag_await"), ("gi_frame", "gi_yieldfrom"))
 
@@ -86,7 +88,7 @@ def busy_threads() -> list[threading.Thread]:
     return [
         thread
         for thread in threading.enumerate()
-        if thread is not threading.main_thread() and not thread.daemon and not _idle(thread)
+        if thread is not threading.main_thread() and not thread.daemon and not is_idle(thread)
     ]
 
 
@@ -95,7 +97,7 @@ def unresponsive_tasks(loop: asyncio.AbstractEventLoop) -> list["asyncio.Task[An
     return [task for task in asyncio.all_tasks(loop) if task.cancelling()]
 
 
-def _idle(thread: threading.Thread) -> bool:
+def is_idle(thread: threading.Thread) -> bool:
     """Whether it is an idle worker of asyncio's or anyio's pool, which the pool ends at exit."""
     frame = sys._current_frames().get(thread.ident or 0)
     waits = False
@@ -106,7 +108,7 @@ def _idle(thread: threading.Thread) -> bool:
     code = frame.f_code
     if code.co_filename.endswith("concurrent/futures/thread.py"):
         return code.co_name == "_worker"
-    return waits and code.co_filename.endswith("anyio/_backends/_asyncio.py")
+    return waits and code.co_filename.endswith(ANYIO)
 
 
 def stacks(threads: Iterable[threading.Thread]) -> dict[str, list[str]]:

@@ -58,10 +58,20 @@ def component(name: str, how: dict[str, Any]) -> Component:
         opened,
         depends_on=tuple(how.get("needs", ())),
         start_timeout=how.get("start_timeout", 10.0),
-        stop_timeout=how.get("stop_timeout", 5.0),
+        stop_timeout=how.get("stop_timeout"),
+        level=how.get("level"),
     )
+
+
+app = FastAPI()
+
+
+@app.get("/slow")
+async def slow(seconds: float) -> str:
+    await asyncio.sleep(seconds)
+    return "slow"
 
 
 if __name__ == "__main__":
     parts = json.loads(os.environ["PARTS"])
-    sys.exit(run(FastAPI(), [component(name, how) for name, how in parts.items()]))
+    sys.exit(run(app, [component(name, how) for name, how in parts.items()]))

@@ -33,7 +33,7 @@ CASES: dict[str, Any] = {
             "quietSeconds": 0.5,
             "limitSeconds": 10,
             "streamSpreadSeconds": 1,
-            "stopSeconds": 4,
+            "stopSeconds": 90,
             "marginSeconds": 3,
         },
         "keepAliveSeconds": 90,
@@ -69,6 +69,18 @@ CASES: dict[str, Any] = {
             "headers": ["for", "proto", "prefix"],
             "rootPath": "/shop/v1",
         },
+#% if cookiecutter.database == "postgresql"
+        "database": {
+            "secret": "shop-db-app",
+            "secretKey": "fqdn-uri",
+            "passwordSecret": "shop-db-password",
+            "passwordKey": "secret",
+            "poolSize": 4,
+            "maxConnections": 100,
+            "pooler": "pgbouncer",
+            "gating": True,
+        },
+#% endif
 #% if cookiecutter.tracing == "opentelemetry"
         "tracing": {"endpoint": "http://collector.monitoring:4318/otlp", "sampleRatio": 0.01},
 #% endif

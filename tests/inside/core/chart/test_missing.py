@@ -42,7 +42,7 @@ def test_empty_keys_in_a_group_are_their_defaults(helm: Helm, name: str) -> None
 def test_values_of_a_chart_that_did_not_know_most_keys_are_taken(
     helm: Helm, tmp_path: Path
 ) -> None:
-    known = {"replicas": 2, "shutdown": {"stopSeconds": 5}, "image": {"tag": ""}, "probes": {}}
+    known = {"replicas": 2, "shutdown": {"marginSeconds": 2}, "image": {"tag": ""}, "probes": {}}
     older = chart_with(tmp_path, known | {name: values()[name] for name in PARTLY})
     assert helm.render(chart=older) == helm.render()
 

@@ -1,18 +1,29 @@
 """Times are typed once; all the others follow from them and fit the service."""
 
+import contextlib
 import math
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from fastapi import FastAPI
 
+from app import wiring
+from app.lifecycle.components import Component
 from app.lifecycle.http.streams import STREAM_GRACE
-from app.lifecycle.settings import Shutdown
-from app.lifecycle.stop import Times
+from app.lifecycle.service import Service
+from app.lifecycle.times import Times
 from app.lifecycle.watchdog import MARGIN
+from app.main import create_service
+from app.settings import Settings
+from dev import generate
 from dev.generate import CHART, schema
 from tests.chart.cases import CASES
-from tests.chart.helm import Helm, Objects
+from tests.chart.helm import Helm, HelmError, Objects
 
 BEHIND: dict[str, Any] = yaml.safe_load((CHART / "files/behind.yaml").read_text("utf-8"))
 
@@ -43,6 +54,37 @@ def test_the_grace_period_is_the_sum(helm: Helm) -> None:
     assert times(helm.render(CASES["all-typed"])).grace == wanted
 
 
+@contextlib.asynccontextmanager
+async def opened() -> AsyncIterator[None]:
+    yield
+
+
+def test_the_grace_period_follows_the_components(
+    helm: Helm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def create_service(settings: Settings) -> Service:
+        buffer = Component("buffer", opened, depends_on=("pool",), level="data")
+        pool = Component("pool", opened, stop_timeout=7.5)
+        return Service(FastAPI(), wiring.options(settings), components=[buffer, pool])
+
+    monkeypatch.setattr(generate, "create_service", create_service)
+    copy = shutil.copytree(CHART, tmp_path / "chart")
+    (copy / "files/defaults.yaml").write_text(generate.defaults_text())
+    objects = helm.render(chart=copy)
+    read = times(objects)
+    assert read.stop == 72.5 == create_service(Settings()).times.stop
+    assert read.grace == objects.pod["terminationGracePeriodSeconds"] == 98
+    assert read.longest() + MARGIN < read.grace
+
+    assert times(helm.render({"shutdown": {"stopSeconds": 80}}, chart=copy)).stop == 80
+    sentence = (
+        "shutdown.stopSeconds=72 is below the 72.5 s that a stop may need: 67.5 s for components "
+        "that close one after the other"
+    )
+    with pytest.raises(HelmError, match=sentence):
+        helm.render({"shutdown": {"stopSeconds": 72}}, chart=copy)
+
+
 def test_a_fraction_of_a_second_counts_as_one(helm: Helm) -> None:
     read = times(helm.render({"shutdown": {"marginSeconds": 2.1, "streamSpreadSeconds": 0.5}}))
     assert read.grace == math.ceil(read.longest() + 2.1)
@@ -52,10 +94,8 @@ def test_defaults_are_those_of_the_service(
     helm: Helm, bare_environment: pytest.MonkeyPatch
 ) -> None:
     bare_environment.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
-    service = {
-        name.removesuffix("_seconds"): value for name, value in Shutdown().model_dump().items()
-    }
-    assert times(helm.render()) == Times(**service)
+    service = create_service(Settings()).times
+    assert times(helm.render()) == replace(service, reserved=0)
 
 
 @pytest.mark.parametrize("router", BEHIND)

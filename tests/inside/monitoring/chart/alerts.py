@@ -7,6 +7,9 @@ fire then: all of them, so that a case also shows what does not fire.
 from dataclasses import dataclass, field
 
 SELF = 'namespace="prod",job="web-example-service",pod="a"'
+#% if cookiecutter.database == "postgresql"
+OTHERS = [SELF.replace('"a"', f'"{other}"') for other in "bc"]
+#% endif
 POD = 'namespace="prod",pod="web-example-service-5d4f-x7k2p"'
 SERVICE = f'{POD},container="app"'
 AUTOSCALER = 'namespace="prod",horizontalpodautoscaler="keda-hpa-web-example-service"'
@@ -200,7 +203,7 @@ CASES: dict[str, Case] = {
         {20: {"ConnectionsRefused"}},
     ),
     "a check fails": Case(
-        one("app_check_well", f'{SELF},check="database",gating="false"', "1x10 0x20 1x10"),
+        one("app_check_well", f'{SELF},check="cache",gating="false"', "1x10 0x20 1x10"),
         {9: QUIET, 13: QUIET, 20: {"CheckFailing"}, 33: QUIET},
     ),
     "a task keeps failing": Case(
@@ -229,6 +232,42 @@ CASES: dict[str, Case] = {
         {9: QUIET, 20: {"NothingScraped"}, 33: QUIET},
         always={},
     ),
+#% if cookiecutter.database == "postgresql"
+    "most pods do not reach the database": Case(
+        one("app_check_well", f'{SELF},check="database",gating="false"', "1x10 0x4 1x20"),
+        {9: QUIET, 13: {"DatabaseDown"}, 17: QUIET},
+    ),
+    "one pod of three does not reach the database": Case(
+        one("app_check_well", f'{SELF},check="database",gating="false"', "1x10 0x4 1x20")
+        | one("app_check_well", f'{OTHERS[0]},check="database",gating="false"', "1x40")
+        | one("app_check_well", f'{OTHERS[1]},check="database",gating="false"', "1x40"),
+        {9: QUIET, 13: QUIET},
+    ),
+    "requests wait for connections all the time": Case(
+        one("db_client_connection_pending_requests", SELF, "0x10 3x20 0x20")
+        | one("db_client_connection_timeouts_total", SELF, "0x60"),
+        {9: QUIET, 13: QUIET, 20: {"ConnectionPoolExhausted"}, 40: QUIET},
+    ),
+    "requests wait for connections now and then": Case(
+        one("db_client_connection_pending_requests", SELF, "0 3 0 5 0 2 0 3 0 5 0 2 0 3 0 5 0"),
+        {8: QUIET, 12: QUIET},
+    ),
+    "requests got no connection in time": Case(
+        one("db_client_connection_timeouts_total", SELF, "0x5 0+2x10 20x60"),
+        {4: QUIET, 12: {"ConnectionPoolExhausted"}, 40: QUIET},
+    ),
+    "connections are held for long": Case(
+        one("app_database_connections_leaked_total", SELF, "0x5 0+1x10 10x60"),
+        {5: QUIET, 12: {"ConnectionsLeaked"}, 70: QUIET},
+    ),
+    "a connection is held for long once": Case(
+        one("app_database_connections_leaked_total", SELF, "0x5 1x60"), {12: QUIET}
+    ),
+    "changes are lost": Case(
+        one("app_database_dirty_returns_total", SELF, "0x5 1x60"),
+        {4: QUIET, 8: {"ChangesLost"}, 60: QUIET},
+    ),
+#% endif
 #% if cookiecutter.leader_election == "yes"
     "nobody leads": Case(
         one("app_leader", SELF, "1x10 0x20 1x20"), {9: QUIET, 20: {"NotOneLeader"}, 33: QUIET}

@@ -145,16 +145,21 @@ class HttpServer:
             self._ticker.cancel()
         return cut_off
 
-    async def end_lifespan(self, budget: float, hurried: Event) -> bool:
+    async def end_lifespan(
+        self, budget: float, hurried: Event, on_late: Callable[[], object]
+    ) -> bool:
         """Run the shutdown part of the application's lifespan.
 
-        False when it failed or took longer than ``budget`` seconds, or HURRIED if ``hurried``.
+        False when it failed or took longer than ``budget`` seconds, or HURRIED if ``hurried``;
+        ``on_late`` is called in the latter cases.
         """
         lifespan = self._lifespan
         if lifespan is None or not lifespan.started:
             return True
         ending = asyncio.create_task(lifespan.shutdown(), name="lifespan shutdown")
         await hurried.or_done({ending}, budget, then=HURRIED)
+        if not ending.done():
+            on_late()
         return ending.done() and not (lifespan.error_occurred or lifespan.shutdown_failed)
 
 

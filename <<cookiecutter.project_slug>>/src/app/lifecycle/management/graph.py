@@ -171,5 +171,6 @@ def _seconds(component: Mapping[str, object]) -> str:
 
 
 def _sentence(name: str, component: Mapping[str, object]) -> str:
-    needs = " and ".join(_names(component["needs"]))
-    return f"{name} is {component['state']}{f' and needs {needs}' if needs else ''}"
+    needs, budget = " and ".join(_names(component["needs"])), component.get("budget_seconds")
+    closes = f", closes within {budget:g} s" if isinstance(budget, float | int) else ""
+    return f"{name} is {component['state']}{f' and needs {needs}' if needs else ''}{closes}"

@@ -121,6 +121,8 @@ def _sections(status: Json) -> Iterator[Html]:
     yield _exchanges("Open streams", status["open_streams"], status["streams"])
     if status["busy_threads"]:
         yield _threads(status["busy_threads"])
+    if status["still_running"]:
+        yield _still_running(status["still_running"])
     yield _components(status["components"])
     yield _checks(status["checks"])
     yield _tasks(status)
@@ -163,6 +165,17 @@ def _threads(stacks: Mapping[str, Sequence[str]]) -> Html:
         for name, lines in stacks.items()
     ]
     return section("Threads of requests", shown)
+
+
+def _still_running(listed: Json) -> Html:
+    """What SIGUSR1 or the end of a budget listed last, each with its stack."""
+    shown = []
+    for one in listed["found"]:
+        age = "" if one["seconds"] is None else f", {duration(one['seconds'])}"
+        lines = tag("ol", [tag("li", tag("code", line)) for line in one["where"]])
+        shown.append([tag("h3", one["kind"], " ", one["name"], age), lines])
+    title = f"Still running at {listed['at']}, {moment(listed['time'])}"
+    return section(title, shown or empty("Nothing."))
 
 
 def _components(components: Mapping[str, Json]) -> Html:
@@ -229,6 +242,8 @@ def _facts(status: Json) -> Iterator[tuple[str, Json]]:
     closed = connections.pop("closed")
     reasons = {f"closed: {reason}": count for reason, count in closed.items() if count}
     yield "Connections", {**connections, **reasons}
+    for name, shown in status["component_status"].items():
+        yield f"Component {name}", shown
     if status["requests_cancelled"]:
         yield "Requests cancelled", status["requests_cancelled"]
     if "shedding" in status:

@@ -1,0 +1,1 @@
+"""PostgreSQL: settings, pool, sessions and migrations. It knows nothing of the routes."""
