@@ -29,6 +29,7 @@ SPOKEN = {
 BROUGHT = {
     "aiohttp": "kubernetes",
     "anyio": "fastapi",
+    "greenlet": "sqlalchemy",
     "opentelemetry": "opentelemetry-sdk",
     "pydantic": "fastapi",
     "pydantic_core": "pydantic-settings",
@@ -104,14 +105,23 @@ def there(project: Path, kind: str, name: str) -> bool:
     raise AssertionError(kind)
 
 
+def wanted(answers: Answers, kind: str, name: str) -> bool:
+    """Whether every answer that brings it, or a folder that it is in, does so with the value chosen."""
+    names = {name, *(parent.as_posix() for parent in Path(name).parents)}
+    return all(
+        names & set(values.get(answers[answer], {}).get(kind, []))
+        for answer, values in QUESTIONS["_features"].items()
+        if names & {one for brings in values.values() for one in brings.get(kind, [])}
+    )
+
+
 @combinations
 def test_an_answer_brings_what_the_manifest_says_and_no_other_does(bake: Bake, answers: Answers) -> None:
     project = bake(**answers)
-    for answer, values in QUESTIONS["_features"].items():
-        chosen = values.get(answers[answer], {})
+    for values in QUESTIONS["_features"].values():
         for kind in {kind for brings in values.values() for kind in brings}:
             for name in {name for brings in values.values() for name in brings.get(kind, [])}:
-                assert there(project, kind, name) is (name in chosen.get(kind, [])), f"{kind}: {name}"
+                assert there(project, kind, name) is wanted(answers, kind, name), f"{kind}: {name}"
 
 
 @combinations

@@ -50,7 +50,11 @@ def is_served(url: str) -> bool:
 
 @pytest.fixture(
     scope="module",
-    params=[{}, LEANEST, {"leader_election": "yes", "drill": "no", "tracing": "opentelemetry"}],
+    params=[
+        {},
+        LEANEST,
+        {"database": "postgresql", "leader_election": "yes", "drill": "no", "tracing": "opentelemetry"},
+    ],
     ids=["defaults", "leanest", "others"],
 )
 def answers(request: pytest.FixtureRequest) -> Answers:

@@ -40,9 +40,34 @@ TRACING = [
     "tests/test_stop_websockets.py",
     "tests/test_tasks.py",
 ]
+#: What a database adds, and what its pool, its schema and its checks can break.
+DATABASE = [
+    "tests/database",
+    "tests/drill/chart/test_environment.py",
+    "tests/drill/test_migration.py",
+    "tests/test_buffer.py",
+    "tests/test_command.py",
+    "tests/test_migrations.py",
+    "tests/test_notes.py",
+    "tests/test_outages.py",
+    "tests/test_outbox.py",
+    "tests/test_reference.py",
+    "tests/test_sessions.py",
+    "tests/test_settings_refused.py",
+    "tests/test_start.py",
+]
 #: The suites of an answer, of the service and of the chart; the defaults have all.
-SUITES = {"leader_election": LEADING, "tracing": TRACING}
+SUITES = {"database": DATABASE, "leader_election": LEADING, "tracing": TRACING}
 CHART_SUITES = {
+    "database": [
+        "tests/chart/test_chart.py::test_generated_files_are_up_to_date",
+        "tests/chart/test_database_values.py",
+        "tests/chart/test_definitions.py",
+        "tests/chart/test_migrations.py",
+        "tests/chart/test_objects.py",
+        "tests/chart/test_rendering.py",
+        "tests/chart/test_wiring.py",
+    ],
     "leader_election": [
         "tests/chart/test_dashboard.py",
         "tests/chart/test_definitions.py",
@@ -57,6 +82,7 @@ CHART_SUITES = {
 }
 ANSWERS: dict[str, Answers] = {
     "defaults": {},
+    "database": {"database": "postgresql"},
     "leader-election": {"leader_election": "yes"},
     "tracing": {"tracing": "opentelemetry"},
 }

@@ -1,7 +1,8 @@
 """A PostgreSQL server for tests and for work on this machine.
 
 ``python -m dev.postgres COMMAND`` runs a command with APP_DATABASE__URL and
-TEST_DATABASE_URL, the addresses of a server that ends with it.
+TEST_DATABASE_URL, the addresses of a server that ends with it. ``--keep FOLDER COMMAND`` keeps
+the data in a folder and migrates it before; unless APP_DATABASE__URL names another server.
 
 The server is that of TEST_DATABASE_URL, whose user may create databases, else one started
 from the installed programs with its data in a temporary folder.
@@ -51,31 +52,56 @@ def server(*options: str, port: int = 0) -> Iterator[str]:
     if (given := os.environ.get("TEST_DATABASE_URL")) and not options:
         yield given
         return
-    programs = _programs()
-    user = _user()
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     try:
-        if user:
-            shutil.chown(folder, user)
-        data = folder / "data"
-        _run([programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N"], user)
-        port = port or _free_port()
-        settings = ("listen_addresses=127.0.0.1", "unix_socket_directories=", *QUICK, *options)
-        command: list[str | Path] = [programs / "postgres", "-D", data, "-p", str(port)]
-        for setting in settings:
-            command += ["-c", setting]
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                command, user=user, cwd=folder, stdout=log, stderr=log, process_group=0
-            )
-        try:
-            _wait(programs, port, process, folder / "log")
-            yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
-        finally:
-            process.send_signal(signal.SIGINT)  # ends the sessions and itself
-            process.wait(PATIENCE)
+        with _running(folder, port, (*QUICK, *options)) as url:
+            yield url
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def kept(folder: Path) -> Iterator[str]:
+    """Yield the URL of a server whose data is in ``folder``; one that runs there is used.
+
+    Raises PostgresError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    running = folder / "data" / "postmaster.pid"
+    lines = running.read_text("utf-8").splitlines() if running.exists() else []
+    port = lines[3] if len(lines) > 3 else ""
+    ready: list[str | Path] = [_programs() / "pg_isready", "-q", "-h", "127.0.0.1", "-p", port]
+    if port and subprocess.run(ready).returncode == 0:
+        yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        return
+    with _running(folder, 0, ()) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def _running(folder: Path, port: int, options: tuple[str, ...]) -> Iterator[str]:
+    programs = _programs()
+    user = _user()
+    if user:
+        shutil.chown(folder, user)
+    data = folder / "data"
+    if not (data / "PG_VERSION").exists():
+        _run([programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N"], user)
+    port = port or _free_port()
+    settings = ("listen_addresses=127.0.0.1", "unix_socket_directories=", *options)
+    command: list[str | Path] = [programs / "postgres", "-D", data, "-p", str(port)]
+    for setting in settings:
+        command += ["-c", setting]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command, user=user, cwd=folder, stdout=log, stderr=log, process_group=0
+        )
+    try:
+        _wait(programs, port, process, folder / "log")
+        yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+    finally:
+        process.send_signal(signal.SIGINT)  # ends the sessions and itself
+        process.wait(PATIENCE)
 
 
 @contextlib.contextmanager
@@ -152,19 +178,34 @@ def _wait(programs: Path, port: int, process: "subprocess.Popen[bytes]", log: Pa
 
 def main() -> int:
     """Run the command that was given; return its exit code."""
-    if not sys.argv[1:]:
-        sys.exit("usage: python -m dev.postgres COMMAND")
+    match sys.argv[1:]:
+        case ["--keep", folder, *command] if command:
+            if os.environ.get("APP_DATABASE__URL"):
+                return _work(command, {})
+            own = kept(Path(folder))
+        case [first, *_] as command if first != "--keep":
+            own, folder = server(), ""
+        case _:
+            sys.exit("usage: python -m dev.postgres [--keep FOLDER] COMMAND")
     try:
-        with server() as url:
+        with own as url:
             urls = {"APP_DATABASE__URL": url, "TEST_DATABASE_URL": url}
-            process = subprocess.Popen(sys.argv[1:], env={**os.environ, **urls})
-            while True:
-                try:
-                    return process.wait()
-                except KeyboardInterrupt:  # the command got it too
-                    continue
+            if folder:
+                sys.stderr.write(f"PostgreSQL: {url}\n")
+                migrate = [sys.executable, "-m", "app", "migrate"]
+                if code := subprocess.run(migrate, env={**os.environ, **urls}).returncode:
+                    return code
+            return _work(command, urls)
     except PostgresError as error:
         sys.exit(str(error))
+
+
+def _work(command: list[str], urls: dict[str, str]) -> int:
+    """Run ``command`` in a process group of its own, and pass signals on to it."""
+    process = subprocess.Popen(command, env={**os.environ, **urls}, process_group=0)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: process.send_signal(number))
+    return process.wait()
 
 
 if __name__ == "__main__":

@@ -2,16 +2,27 @@
 
 import argparse
 import asyncio
+#% if cookiecutter.database == "postgresql"
+import contextlib
+#% endif
 import shutil
 import sys
 from collections.abc import Sequence
 from signal import SIGINT, SIGTERM, Signals
 
+#% if cookiecutter.database == "postgresql"
+from drill import database, options
+#% else
 from drill import options
+#% endif
 from drill.backend import Backend
 from drill.errors import DrillError
 from drill.local.cluster import LocalBackend
+#% if cookiecutter.database == "postgresql"
+from drill.plan import Plan, compared
+#% else
 from drill.plan import compared
+#% endif
 from drill.rehearsal import rehearse
 from drill.result import text
 from drill.result.analysis import Analysis
@@ -36,7 +47,19 @@ async def run(asked: argparse.Namespace) -> int:
     if task := asyncio.current_task():
         asyncio.get_running_loop().add_signal_handler(SIGTERM, task.cancel)
 
+#% if cookiecutter.database == "postgresql"
+    with contextlib.ExitStack() as stack:
+        plan = options.make_plan(asked)
+        if asked.backend == "local":
+            plan = stack.enter_context(database.provided(plan))
+        return await run_plan(asked, plan)
+
+
+async def run_plan(asked: argparse.Namespace, plan: Plan) -> int:
+    """Rehearse ``plan`` in each scenario that was asked for."""
+#% else
     plan = options.make_plan(asked)
+#% endif
     plans = [plan, compared(plan, asked.compare)] if asked.compare else [plan]
     backend = make_backend(asked)
     report = Report(asked.out)

@@ -50,6 +50,9 @@ async def rehearse(scenario: Scenario, plan: Plan, backend: Backend) -> Rehearsa
 
         await asyncio.sleep(AFTER_SECONDS)
         load = await cluster.stop_load()
+#% if cookiecutter.database == "postgresql"
+        await scenario.after()
+#% endif
         cluster.timeline.mark("load ended")
     return Rehearsal(
         scenario,

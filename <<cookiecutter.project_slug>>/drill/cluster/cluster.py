@@ -196,6 +196,9 @@ class ClusterBackend:
         "slow-endpoints": "the drill cannot slow down the nodes' kube-proxy",
         "overload": ONE_LOAD,
         "slow-clients": ONE_LOAD,
+#% if cookiecutter.database == "postgresql"
+        "migration": "the drill does not change the schema of a cluster's database",
+#% endif
         **{f"api-{fault}": "the drill cannot break the API server" for fault in ApiFault},
     }
 

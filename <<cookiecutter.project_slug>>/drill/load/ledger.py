@@ -39,6 +39,9 @@ class Kind(StrEnum):
     SLOW = "slow requests"
     UPLOAD = "uploads"
     JOB = "jobs"
+#% if cookiecutter.database == "postgresql"
+    WRITE = "writes"
+#% endif
     SSE = "SSE streams"
     WEBSOCKET = "WebSockets"
 

@@ -1,6 +1,9 @@
 """The routes that the load calls: ``drill.toml``, or those of ``app/api/examples.py``."""
 
 import tomllib
+#% if cookiecutter.database == "postgresql"
+import uuid
+#% endif
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -9,7 +12,7 @@ from typing import Any, Self
 from drill.errors import DrillError
 from drill.load.ledger import Kind
 
-#: How many of 20 requests are of each kind, by default.
+#: The weight of each kind of request, by default.
 SHARES: Mapping[Kind, int] = {
     Kind.NEW: 10,
     Kind.KEPT: 4,
@@ -17,6 +20,9 @@ SHARES: Mapping[Kind, int] = {
     Kind.SLOW: 1,
     Kind.UPLOAD: 1,
     Kind.JOB: 1,
+#% if cookiecutter.database == "postgresql"
+    Kind.WRITE: 2,
+#% endif
 }
 
 
@@ -30,6 +36,19 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+#% if cookiecutter.database == "postgresql"
+@dataclass(frozen=True)
+class Write(Call):
+    """A request that must be stored once; ``{id}`` in its body and headers differs each time."""
+
+    def new(self) -> Call:
+        """The next of them."""
+        name = uuid.uuid4().hex
+        headers = {key: value.replace("{id}", name) for key, value in self.headers.items()}
+        return Call(self.path, self.method, self.body.replace("{id}", name), headers)
+
+
+#% endif
 @dataclass(frozen=True)
 class Upload(Call):
     """A request with a body padded by white space to ``octets`` and sent over ``seconds``."""
@@ -72,6 +91,11 @@ class Routes:
     wait: Wait | None = Wait("/slow?seconds=0.5")
     #: For the scenario ``slow-clients``: a response of several MiB.
     download: Call | None = Call("/lines?count=100000")
+#% if cookiecutter.database == "postgresql"
+    write: Write | None = Write(
+        "/notes", "POST", '{"title": "drill {id}"}', {"Idempotency-Key": "{id}"}
+    )
+#% endif
     #: The weight of each kind of request.
     shares: Mapping[Kind, int] = field(default_factory=lambda: dict(SHARES))
 
@@ -107,6 +131,9 @@ class Routes:
             Kind.SLOW: self.slow,
             Kind.UPLOAD: self.upload,
             Kind.JOB: self.job,
+#% if cookiecutter.database == "postgresql"
+            Kind.WRITE: self.write,
+#% endif
         }
         return {kind: share for kind, share in self.shares.items() if share and routes[kind]}
 
@@ -116,6 +143,9 @@ KINDS: Mapping[str, type[Call]] = {
     "slow": Call,
     "upload": Upload,
     "job": Job,
+#% if cookiecutter.database == "postgresql"
+    "write": Write,
+#% endif
     "events": Call,
     "echo": Call,
     "wait": Wait,

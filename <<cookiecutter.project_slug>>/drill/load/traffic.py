@@ -168,6 +168,10 @@ class Load:
             case Kind.JOB if routes.job:
                 answer = await self._once(sent, routes.job)
                 self._accept(sent, answer, routes.job.id)
+#% if cookiecutter.database == "postgresql"
+            case Kind.WRITE if routes.write:
+                await self._once(sent, routes.write.new())
+#% endif
 
     async def _reuse(self, sent: "Sent", call: Call) -> None:
         client = next(self._turns[sent.kind])

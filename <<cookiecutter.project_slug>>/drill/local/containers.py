@@ -18,13 +18,17 @@ from drill.record import PodRecord
 
 
 def environment(
-    container: Manifest, objects: Sequence[Manifest], fields: Mapping[str, str]
+    container: Manifest,
+    objects: Sequence[Manifest],
+    fields: Mapping[str, str],
+    over: Mapping[str, str],
 ) -> dict[str, str]:
     """Return a container's environment, put together as the kubelet does.
 
     ConfigMaps of ``envFrom`` come first, then ``env``, whose values may refer to
     earlier ones by ``$(NAME)``. ``objects`` are the release's; ``fields`` is the
-    Downward API by field path. Raises DrillError for what only a cluster has.
+    Downward API by field path, ``over`` overrides values. Raises DrillError for what only
+    a cluster has.
     """
     together: dict[str, str] = {}
     for source in container.get("envFrom", ()):
@@ -33,13 +37,16 @@ def environment(
         together |= {prefix + name: value for name, value in data.items()}
     for variable in container.get("env", ()):
         name = variable["name"]
-        if "valueFrom" in variable:
+        value: str | None
+        if name in over:
+            value = over[name]
+        elif "valueFrom" in variable:
             value = _from(variable["valueFrom"], objects, fields, name)
         else:
             value = expand(str(variable.get("value", "")), together)
         if value is not None:
             together[name] = value
-    return together
+    return together | dict(over)
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
@@ -172,7 +179,7 @@ class Container:
         for volume in self._mounts.values():
             volume.mkdir(parents=True, mode=0o700)
         fields = downward(rendered, record)
-        said = environment(self.template.container, rendered.release.objects, fields) | dict(over)
+        said = environment(self.template.container, rendered.release.objects, fields, over)
         told = {name: self._relocate(value) for name, value in {"TMPDIR": "/tmp", **said}.items()}
         # A pod has its own network; here it must listen only on its own address.
         self._environment = {**machine(), **told, "APP_HOST": record.address}

@@ -5,11 +5,22 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+#% if cookiecutter.database == "postgresql"
+from drill.load.ledger import Kind, Reason, Sample, Slow
+#% else
 from drill.load.ledger import Kind, Sample, Slow
+#% endif
 from drill.result.case import View
+#% if cookiecutter.database == "postgresql"
+from drill.scenarios import crowds
+from drill.scenarios.migration import Migration
+
+
+#% else
 from drill.scenarios import crowds
 
 
+#% endif
 @dataclass(frozen=True)
 class Check:
     """A measured value and what it may be; ``bound`` is text such as "at most 300 ms"."""
@@ -176,7 +187,40 @@ def none(what: str, count: int, remedy: str) -> Check:
     return Check(what, f"{count:,}", "none", not count, remedy)
 
 
+#% if cookiecutter.database == "postgresql"
+def migration(view: View) -> Iterator[Check]:
+    """Nothing breaks, and each write is in the database once."""
+    found = view.rehearsal
+    scenario = found.scenario
+    assert isinstance(scenario, Migration)
+    writes = found.ledger.of(Kind.UPLOAD)
+    answered = [one for one in writes if one.lost and one.lost.reason is Reason.STATUS]
+    broken = sum(one.began > scenario.changed for one in answered)
+    served = sum(one.served for one in writes)
+    # Their response was lost: nobody knows whether they are there.
+    unknown = sum(one.lost is not None for one in writes) - len(answered)
+    yield Check(
+        "writes that the migration broke",
+        str(broken),
+        "0",
+        not broken,
+        f"pods of this version cannot live with {scenario.sql!r}: expand first, and contract in a "
+        "later release (docs/migrations.md)",
+    )
+    yield Check(
+        "rows in the database",
+        str(scenario.rows),
+        f"{served}, one for each write with 2xx" + (f", or {unknown} more" if unknown else ""),
+        served <= scenario.rows <= served + unknown,
+        "commit before the response, and make retries idempotent",
+    )
+
+
+#% endif
 CHECKS: Mapping[str, Callable[[View], Iterator[Check]]] = {
     crowds.Overload.name: overload,
     crowds.SlowClients.name: slow_clients,
+#% if cookiecutter.database == "postgresql"
+    Migration.name: migration,
+#% endif
 }

@@ -2,6 +2,9 @@
 
 from drill.scenarios.base import Scenario
 from drill.scenarios.crowds import Overload, SlowClients
+#% if cookiecutter.database == "postgresql"
+from drill.scenarios.migration import Migration
+#% endif
 from drill.scenarios.removals import Crash, Eviction, NodeDrain, ScaleDown, ShortGrace
 from drill.scenarios.updates import (
     FAULT_TITLES,
@@ -30,6 +33,9 @@ SCENARIOS: dict[str, Scenario] = {
         BlockedLoop(),
         Overload(),
         SlowClients(),
+#% if cookiecutter.database == "postgresql"
+        Migration(),
+#% endif
         *(ApiFailure(fault) for fault in FAULT_TITLES),
     )
 }

@@ -28,6 +28,11 @@ class Scenario:
         """
         raise NotImplementedError
 
+#% if cookiecutter.database == "postgresql"
+    async def after(self) -> None:
+        """Look at what the load has left, once it is over."""
+
+#% endif
     def excuses(self, sample: Sample, pod: PodRecord, timeline: Timeline) -> bool:
         """Return whether no service could have served that request: it does not count then."""
         return False

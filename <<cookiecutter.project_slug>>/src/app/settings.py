@@ -125,19 +125,6 @@ class Settings(BaseSettings):
                 )
         return self
 
-#% if cookiecutter.database == "postgresql"
-    @model_validator(mode="after")
-    def _handlers_within_their_transaction(self) -> "Settings":
-        timeout, longest = self.outbox.timeout_seconds, self.database.statement_seconds
-        if longest and timeout >= longest:
-            raise ValueError(
-                f"OUTBOX__TIMEOUT_SECONDS={timeout:g} is not below "
-                f"APP_DATABASE__STATEMENT_SECONDS={longest:g}: the server would end the "
-                "transaction of a message; raise the one or lower the other"
-            )
-        return self
-
-#% endif
     @model_validator(mode="after")
     def _two_ports(self) -> "Settings":
         if self.port == self.management_port:

@@ -122,6 +122,13 @@ def test_a_handler_that_takes_too_long_has_failed(serve: Start, effects: str) ->
     assert done(effects, "slow") == []
 
 
+def test_a_handler_may_be_slower_than_a_statement(serve: Start, effects: str) -> None:
+    service = serve(APP, APP_DATABASE__STATEMENT_SECONDS="1")
+    assert promise(service, "slow", 7, seconds=3) == 202
+    eventually(lambda: all_done(effects), "the handler")
+    assert messages(effects) == [["done", "1", ""]]
+
+
 def test_a_topic_without_a_handler_waits(serve: Start, effects: str) -> None:
     service = serve(APP, APP_OUTBOX__POLL_SECONDS="0.1")
     assert promise(service, "unknown", 1) == 202
@@ -173,7 +180,7 @@ def test_a_stop_begins_nothing_new_and_finishes_what_runs(serve: Start, effects:
     service = serve(
         APP,
         APP_OUTBOX__CONCURRENCY="1",
-        APP_SHUTDOWN__STOP_SECONDS="30",
+        APP_SHUTDOWN__FLOOR_SECONDS="6",  # long enough to begin another while it drains
         APP_SHUTDOWN__GRACE_SECONDS="60",
     )
     assert promise(service, "slow", 1, seconds=3) == 202

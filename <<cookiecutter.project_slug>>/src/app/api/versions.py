@@ -62,14 +62,13 @@ async def _if_match(if_match: Annotated[str | None, Header(max_length=1000)] = N
     return _parse(if_match)
 
 
-async def _if_none_match(
-    if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
-) -> Tags:
-    return _parse(if_none_match or "")
-
-
 IfMatch = Annotated[Tags, Depends(_if_match)]
 """The versions that the client wants to change; without the header it is answered 428."""
 
-IfNoneMatch = Annotated[Tags, Depends(_if_none_match)]
-"""The versions that the client has; none without the header."""
+IfNoneMatch = Annotated[str | None, Header(max_length=1000)]
+"""The versions that the client has, for ``unchanged``."""
+
+
+def unchanged(if_none_match: str | None, version: int) -> bool:
+    """Whether the client has this version, and needs only a 304."""
+    return if_none_match is not None and _parse(if_none_match).matches(version)

@@ -28,23 +28,25 @@ class Connection(asyncpg.Connection):  # type: ignore[misc] # asyncpg is untyped
     gone.
     """
 
-    breaker: Breaker
+    #: None: nobody guards the engine.
+    breaker: Breaker | None = None
     #: Seconds that the server gives any statement; a deadline after that needs no mention.
     backstop = math.inf
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> Any:
-        if not query.startswith("BEGIN"):
+        breaker = self.breaker
+        if breaker is None or not query.startswith("BEGIN"):
             return await super().execute(query, *args, timeout=timeout)
-        self.breaker.check()
+        breaker.check()
         deadline.raise_if_expired()
         left = deadline.remaining()
         if left < self.backstop:
             query += f"SET LOCAL statement_timeout={math.ceil(left * 1000)}"
-        self.breaker.wait(self, self.terminate)
+        breaker.wait(self, self.terminate)
         try:
             return await super().execute(query, timeout=timeout)
         finally:
-            self.breaker.answered(self)
+            breaker.answered(self)
 
 
 class Guard:

@@ -104,7 +104,9 @@ class Loans:
             self.found_dirty(loan, "returned inside a transaction")
             loan.inside = True
 
-    def _returned(self, _dbapi: object, record: ConnectionPoolEntry) -> None:
+    def _returned(self, dbapi: object, record: ConnectionPoolEntry) -> None:
+        if (undo := record.info.pop("undo", None)) is not None and dbapi is not None:
+            undo()  # what a session has set for its transaction
         if (loan := self.open.pop(record, None)) is not None:
             if loan.inside and in_transaction(loan.driver):
                 abort(loan.driver)  # SQLAlchemy knows nothing of a transaction of the driver

@@ -23,17 +23,15 @@ from app.database.engine import Connector, connector, create_engine
 from app.database.loans import Loans, abort, is_closed
 from app.database.measures import Times, families
 from app.database.queue import Queue
-from app.database.sessions import WatchedSession
+from app.database.sessions import READS, WatchedSession
 from app.database.settings import Database
+from app.lifecycle.stuck import Held
 from app.observability.metrics import Family
 
 log = structlog.get_logger(__name__)
 
 #: Seconds for the server to say goodbye to idle connections.
 GOODBYE = 1.0
-
-#: Marks in ``session.info`` a session that only reads.
-READS = "reads"
 
 
 class Pool:
@@ -62,7 +60,7 @@ class Pool:
         )
         #: Makes sessions that cannot write.
         self.readers: async_sessionmaker[AsyncSession] = async_sessionmaker(
-            self.engine.execution_options(postgresql_readonly=True),
+            self.engine,
             class_=WatchedSession,
             expire_on_commit=False,
             info={READS: True, "loans": self.loans},
@@ -100,6 +98,13 @@ class Pool:
             ],
         }
 
+    def held(self) -> list[Held]:
+        """The borrowed connections, for what a stop and SIGUSR1 log."""
+        return [
+            Held("connection", loan.who(), seconds, loan.where())
+            for loan, seconds in self.loans.held()
+        ]
+
     async def ping(self) -> None:
         """Ask the server for an answer. Raises what the driver raises.
 
@@ -123,7 +128,7 @@ class Pool:
     async def close(self) -> None:
         """Refuse new borrowers, wait for those that have a connection, then close all.
 
-        Cancelled when its time is up, it names who still has a connection, and cuts them off.
+        Cancelled when its time is up, it cuts off who still has one; the stop has named them.
         """
         self._connect.closed = "the service stops: the database pool is closed"
         self.queue.close(self._connect.closed)
@@ -133,13 +138,6 @@ class Pool:
                 async with asyncio.timeout(GOODBYE):
                     await self.engine.dispose()
         finally:
-            for loan, seconds in self.loans.held():
-                log.error(
-                    "connection was not returned before the stop",
-                    seconds=round(seconds, 1),
-                    task=loan.who(),
-                    where=loan.where(),
-                )
             for driver in self.loans.connections:
                 abort(driver)
 

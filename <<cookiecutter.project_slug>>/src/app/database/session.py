@@ -13,30 +13,46 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database.errors import OutcomeUnknown, lost
-from app.database.pool import READS, Pool
+from app.database.pool import Pool
+from app.database.sessions import READS
 
 
 async def _session(request: Request) -> AsyncIterator[AsyncSession]:
-    pool: Pool = request.app.state.service.components["database"]
-    pool.breaker.check()
-    async with pool.sessions() as session:
-        try:
-            yield session
-            await end(session)
-        except PoolTimeout:
-            pool.breaker.suspect()
-            raise
+    pool = _pool(request)
+    session = pool.sessions()
+    try:
+        yield session
+        await end(session)
+    except BaseException as error:
+        await _abandon(session, pool, error)
+        raise
+    # The connection went back with the commit: what is left is in memory.
+    session.sync_session.close()
 
 
 async def _read_session(request: Request) -> AsyncIterator[AsyncSession]:
+    pool = _pool(request)
+    session = pool.readers()
+    try:
+        yield session
+        await session.rollback()
+    except BaseException as error:
+        await _abandon(session, pool, error)
+        raise
+    session.sync_session.close()
+
+
+def _pool(request: Request) -> Pool:
     pool: Pool = request.app.state.service.components["database"]
     pool.breaker.check()
-    async with pool.readers() as session:
-        try:
-            yield session
-        except PoolTimeout:
-            pool.breaker.suspect()
-            raise
+    return pool
+
+
+async def _abandon(session: AsyncSession, pool: Pool, error: BaseException) -> None:
+    """Roll back, also if this request is cancelled meanwhile."""
+    if isinstance(error, PoolTimeout):
+        pool.breaker.suspect()
+    await session.__aexit__(type(error), error, error.__traceback__)
 
 
 Session = Annotated[AsyncSession, Depends(_session, scope="function")]
@@ -47,8 +63,8 @@ ReadSession = Annotated[AsyncSession, Depends(_read_session, scope="function")]
 
 
 async def end(session: AsyncSession) -> None:
-    """Commit. Raises OutcomeUnknown if the connection is lost while the server does it."""
-    if session.info.get(READS):
+    """Commit, if something was done. Raises OutcomeUnknown if the connection is lost while the server does it."""
+    if session.info.get(READS) or not session.in_transaction():
         return
     try:
         await session.commit()

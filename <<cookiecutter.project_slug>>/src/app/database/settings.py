@@ -118,8 +118,7 @@ class Outbox(Group):
     )
     timeout_seconds: Period = Field(
         default=30.0,
-        description="Longest handling of a message. Must be below "
-        "APP_DATABASE__STATEMENT_SECONDS, after which the server ends its transaction.",
+        description="Longest handling of a message. Its transaction is open for that time.",
     )
     attempts: int = Field(
         default=20,

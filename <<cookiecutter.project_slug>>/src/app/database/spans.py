@@ -26,7 +26,7 @@ KEPT = "app_span"
 
 def watch(engine: AsyncEngine, address: Address) -> None:
     """Write a span for each statement of ``engine``."""
-    common = {
+    common: dict[str, str | int] = {
         "db.system.name": "postgresql",
         "db.namespace": address.name,
         "server.address": address.host,
@@ -34,7 +34,12 @@ def watch(engine: AsyncEngine, address: Address) -> None:
     }
 
     def begins(
-        _connection: object, _cursor: object, statement: str, _given: object, context: Any, _many: bool
+        _connection: object,
+        _cursor: object,
+        statement: str,
+        _given: object,
+        context: Any,
+        _many: bool,
     ) -> None:
         if not trace.get_current_span().is_recording():
             return

@@ -55,11 +55,14 @@ async def claim(session: AsyncSession, topics: Sequence[str], most: int) -> list
     return [Message(*one) for one in found]
 
 
-async def lock(session: AsyncSession, message: Message) -> bool:
-    """Lock its row; False if somebody else has it, or has begun another attempt."""
-    row = OutboxMessage
-    statement = select(row.id).where(*_this_attempt(message)).with_for_update(skip_locked=True)
-    return await session.scalar(statement) is not None
+async def lock(session: AsyncSession, message: Message, seconds: float) -> bool:
+    """Lock its row; False if somebody else has it, or has begun another attempt.
+
+    The transaction may be idle for ``seconds``, whatever limit the connection has.
+    """
+    idle = func.set_config("idle_in_transaction_session_timeout", f"{seconds * 1000:.0f}", True)
+    row = select(OutboxMessage.id, idle).where(*_this_attempt(message))
+    return (await session.execute(row.with_for_update(skip_locked=True))).first() is not None
 
 
 async def finish(session: AsyncSession, message: Message) -> None:

@@ -164,12 +164,10 @@ class Relay:
                 await self._wait(self._settings.poll_seconds * random.uniform(0.8, 1.2))
 
     async def _attempt(self, pool: Pool, message: Message) -> None:
+        seconds = self._settings.timeout_seconds
         try:
-            async with (
-                asyncio.timeout(self._settings.timeout_seconds),
-                pool.sessions.begin() as session,
-            ):
-                if not await claims.lock(session, message):
+            async with asyncio.timeout(seconds), pool.sessions.begin() as session:
+                if not await claims.lock(session, message, 2 * seconds):
                     return
                 if message.attempt > self._settings.attempts:
                     raise Rejected("every attempt ended without a result, such as by a kill")

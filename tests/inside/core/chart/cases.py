@@ -84,6 +84,19 @@ CASES: dict[str, Any] = {
 #% if cookiecutter.tracing == "opentelemetry"
         "tracing": {"endpoint": "http://collector.monitoring:4318/otlp", "sampleRatio": 0.01},
 #% endif
+#% if cookiecutter.database == "postgresql"
+        "migrations": {
+            "enabled": True,
+            "secretKey": "owner",
+            "lockSeconds": 0.5,
+            "statementSeconds": 600,
+            "waitSeconds": 30,
+            "deadlineSeconds": 900,
+            "retries": 0,
+            "resources": {"requests": {"cpu": "10m"}, "limits": {"memory": "1Gi"}},
+            "annotations": {"argocd.argoproj.io/hook": "PreSync"},
+        },
+#% endif
 #% if cookiecutter.leader_election == "yes"
         "leaderElection": {
             "leaseSeconds": 20,

@@ -21,7 +21,11 @@ from app.environment import load
 from dev.generate import CHART
 from tests.chart.cases import CASES
 from tests.chart.helm import PROJECT, Helm, Manifest, Objects, found
+#% if cookiecutter.database == "postgresql"
+from tests.harness import HOST, QUICK, clean_environment, end, eventually, free_port
+#% else
 from tests.harness import HOST, clean_environment, end, eventually, free_port
+#% endif
 from tests.wire import Connection
 
 BEHIND = yaml.safe_load((CHART / "files/behind.yaml").read_text("utf-8"))
@@ -114,6 +118,9 @@ class Kubelet:
             "KUBERNETES_SERVICE_HOST": "10.0.0.1",
             "PYTHONDONTWRITEBYTECODE": "1",
             **self.objects.environment,
+#% if cookiecutter.database == "postgresql"
+            "APP_DATABASE__URL": QUICK["APP_DATABASE__URL"],
+#% endif
         }
         if self.user is None:
             self.environment["APP_CONTROL_SOCKET"] = str(self.folder / "control.sock")
@@ -221,7 +228,8 @@ def service(kubelet: Kubelet) -> "Iterator[subprocess.Popen[bytes]]":
 def test_a_pod_lives_and_stops_as_rendered(
     kubelet: Kubelet, service: "subprocess.Popen[bytes]"
 ) -> None:
-    assert [kubelet.probe(name) for name in ("startup", "readiness", "liveness")] == [200] * 3
+    eventually(lambda: kubelet.probe("readiness") == 200, "the readiness probe")
+    assert [kubelet.probe(name) for name in ("startup", "liveness")] == [200] * 2
     with Connection(HOST, kubelet.port("http")) as connection:
         assert connection.get("/hello").status == 200
     began = time.monotonic()

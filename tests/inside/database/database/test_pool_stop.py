@@ -1,6 +1,7 @@
 """A stop of the service, seen by the database: nothing is cut off that can end, nothing stays."""
 
 import re
+import signal
 import subprocess
 from urllib.parse import urlsplit
 
@@ -33,7 +34,7 @@ def test_borrowed_connections_are_waited_for(serve: Start, database: str) -> Non
     service.signal()
     assert service.ended() == 0
     assert 0.5 < service.report["components"]["database"] < 3
-    assert not service.lines("connection was not returned before the stop")
+    assert not service.lines("still running")
     assert gone(database)
 
 
@@ -42,10 +43,19 @@ def test_who_does_not_return_a_connection_is_named_and_cut_off(serve: Start, dat
     assert service.get("/keep").status == 200
     service.signal()
     assert service.ended() == 1
-    (line,) = service.lines("connection was not returned before the stop")
+    (line,) = service.lines("still running", at="component database", kind="connection")
     assert any(one.endswith("in keep_for_ever") for one in line["where"])
+    assert line["seconds"] > 0
     assert service.report["cut"] == ["component database"]
     eventually(lambda: gone(database), "the server to see that the client is gone")
+
+
+def test_sigusr1_names_who_has_a_connection(serve: Start, database: str) -> None:
+    service = serve(APP)
+    service.get("/keep")
+    service.signal(signal.SIGUSR1)
+    line = service.logged("still running", at="SIGUSR1", kind="connection")
+    assert any(one.endswith("in keep_for_ever") for one in line["where"])
 
 
 def test_a_service_that_is_killed_leaves_no_statement_running(serve: Start, database: str) -> None:

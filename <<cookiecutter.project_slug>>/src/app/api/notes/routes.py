@@ -58,12 +58,14 @@ async def create_note(
 
 @router.get("/{note_id}", response_model=NoteOut, responses=versions.READ)
 @idempotent()
-async def show_note(note_id: NoteId, session: ReadSession, known: IfNoneMatch) -> Response:
+async def show_note(
+    note_id: NoteId, session: ReadSession, if_none_match: IfNoneMatch = None
+) -> Response:
     note = await session.get(Note, note_id)
     if note is None:
         raise HTTPException(404, "there is no such note")
     etag = versions.etag(note.version)
-    if known.matches(note.version):
+    if versions.unchanged(if_none_match, note.version):
         return Response(status_code=304, headers=etag)
     return JSONResponse(_json(note), headers=etag)
 

@@ -13,7 +13,14 @@ SECRET = {"kind": "Secret", "metadata": {"name": "key"}, "stringData": {"K": "se
 
 
 def of(*env: dict[str, Any], sources: tuple[dict[str, Any], ...] = ()) -> dict[str, str]:
-    return environment({"env": env, "envFrom": sources}, [CONFIG, SECRET], FIELDS)
+    return environment({"env": env, "envFrom": sources}, [CONFIG, SECRET], FIELDS, {})
+
+
+def test_what_is_given_to_the_drill_need_not_be_in_the_chart() -> None:
+    env = {"name": "URL", "valueFrom": {"secretKeyRef": {"name": "elsewhere", "key": "url"}}}
+    after = {"name": "ALSO", "value": "$(URL)"}
+    found = environment({"env": [env, after]}, [], FIELDS, {"URL": "here", "MORE": "1"})
+    assert found == {"URL": "here", "ALSO": "here", "MORE": "1"}
 
 
 def from_field(name: str, path: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 
 from drill.errors import DrillError
 from drill.load.ledger import Kind
-from drill.load.routes import Call, Routes
+from drill.load.routes import SHARES, Call, Routes
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -47,7 +47,7 @@ def test_a_kind_can_have_no_share() -> None:
         ("[shares]\nnew = -1", "shares.new is -1: use 0 to 100 for one of new, kept"),
         ("[shares]\nsse = 1", "shares.sse is 1"),
         (
-            "[shares]\nnew = 0\nkept = 0\nchecked = 0\nslow = 0\nupload = 0\njob = 0",
+            "\n".join(["[shares]", *(f"{kind.name.lower()} = 0" for kind in SHARES)]),
             "all shares are 0",
         ),
     ],
