@@ -5,12 +5,6 @@ Each imports only what it needs: ``drain`` and ``probe`` run next to the service
 
 import os
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from app.settings import Settings
 
 USAGE = """usage: python -m app COMMAND
 
@@ -51,14 +45,8 @@ def main() -> int:
 
             return migrate.main(arguments)
 #% endif
-        case ["whoami"]:
-            from app import whoami
-
-            return _print(whoami.render)
-        case ["unit", "systemd" | "compose" as kind]:
-            from app import unit
-
-            return _print(lambda settings: unit.render(kind, settings))
+        case ["whoami"] | ["unit", "systemd" | "compose"] as command:
+            return _print(*command)
         case ["settings"]:
             from app.environment import render
 
@@ -75,14 +63,22 @@ def main() -> int:
     return 0
 
 
-def _print(render: "Callable[[Settings], str]") -> int:
+def _print(command: str, kind: str = "") -> int:
     from app.environment import SettingsError, load
 
     try:
-        print(render(load()))
+        settings = load()
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
+    if command == "whoami":
+        from app import whoami
+
+        print(whoami.render(settings))
+    else:
+        from app import unit
+
+        print(unit.render(kind, settings))
     return 0
 
 

@@ -16,7 +16,7 @@ import yaml
 from app.lifecycle.phase import Lifecycle, Phase
 from app.lifecycle.systemd import notify
 from tests.conftest import Start
-from tests.harness import PATIENCE, PROJECT, clean_environment, free_port
+from tests.harness import PATIENCE, PROJECT, QUICK, clean_environment, free_port
 from tests.test_command import command
 
 
@@ -186,7 +186,7 @@ def test_what_the_unit_runs_becomes_ready(tmp_path: Path) -> None:
     done = command("unit", "systemd", APP_CONTROL_SOCKET=str(tmp_path / "c"), **ports)
     found = unit(done.stdout)
     given = dict(shlex.split(line)[0].split("=", 1) for line in found["Environment"])
-    environment = {**clean_environment(), **given, "NOTIFY_SOCKET": manager.address}
+    environment = {**clean_environment(), **QUICK, **given, "NOTIFY_SOCKET": manager.address}
     with manager.socket:
         process = subprocess.Popen(shlex.split(found["ExecStart"][0]), cwd="/", env=environment)
         try:
