@@ -1,8 +1,9 @@
-"""The commands: serve, drain, probe, whoami, settings, version.
+"""The commands: serve, drain, probe, whoami, settings, unit, version.
 
 Each imports only what it needs: ``drain`` and ``probe`` run next to the service.
 """
 
+import os
 import sys
 
 USAGE = """usage: python -m app COMMAND
@@ -17,6 +18,7 @@ USAGE = """usage: python -m app COMMAND
 #% endif
   whoami       print which pod this is and the state of its endpoint
   settings     list all settings with range, default and description
+  unit KIND    print a systemd unit or a compose file for these settings: systemd, compose
   version      print the version"""
 
 
@@ -43,8 +45,8 @@ def main() -> int:
 
             return migrate.main(arguments)
 #% endif
-        case ["whoami"]:
-            return _whoami()
+        case ["whoami"] | ["unit", "systemd" | "compose"] as command:
+            return _print(*command)
         case ["settings"]:
             from app.environment import render
 
@@ -61,15 +63,22 @@ def main() -> int:
     return 0
 
 
-def _whoami() -> int:
-    from app import whoami
+def _print(command: str, kind: str = "") -> int:
     from app.environment import SettingsError, load
 
     try:
-        print(whoami.render(load()))
+        settings = load()
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
+    if command == "whoami":
+        from app import whoami
+
+        print(whoami.render(settings))
+    else:
+        from app import unit
+
+        print(unit.render(kind, settings))
     return 0
 
 
@@ -96,6 +105,10 @@ def _serve() -> int:
     try:
         service = create_service(settings)
         wiring.configure_logging(service, settings)
+        if "NOTIFY_SOCKET" in os.environ:
+            from app.lifecycle import systemd
+
+            systemd.notify(service.lifecycle, lambda: service.probes.livez().ok)
         return service.run(signals, early)
     finally:
         signals.ignore()

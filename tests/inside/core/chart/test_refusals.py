@@ -7,6 +7,19 @@ import pytest
 from dev.generate import rows, schema
 from tests.chart.helm import Helm, HelmError
 
+NLB = "service.beta.kubernetes.io/aws-load-balancer-listener-attributes.TCP-80"
+
+
+def annotated(behind: str, name: str, value: str) -> Any:
+    """An Ingress with an annotation, behind this balancer."""
+    ingress = {"enabled": True, "hosts": [{"host": "a"}], "annotations": {name: value}}
+    return {"behind": behind, "ingress": ingress}
+
+
+def alb(name: str, value: str) -> Any:
+    return annotated("aws-alb", f"alb.ingress.kubernetes.io/{name}", value)
+
+
 TOGETHER: list[tuple[str, Any]] = [
     (
         "shutdown.limitSeconds=4 is below the fallback of 5 s (behind: service)",
@@ -102,6 +115,26 @@ TOGETHER: list[tuple[str, Any]] = [
         "service.externalTrafficPolicy needs service.type=NodePort or LoadBalancer",
         {"service": {"externalTrafficPolicy": "Local"}},
     ),
+    (
+        "deregistration_delay.timeout_seconds=37 is below shutdown.limitSeconds=38",
+        alb("target-group-attributes", "a.b=c,deregistration_delay.timeout_seconds=37"),
+    ),
+    (
+        "idle_timeout.timeout_seconds=75 is not below keepAliveSeconds=75",
+        alb("load-balancer-attributes", "idle_timeout.timeout_seconds=75"),
+    ),
+    ("behind=aws-alb needs the target type ip", alb("target-type", "instance")),
+    (
+        "idle_timeout.seconds=365 is not below keepAliveSeconds=365",
+        {
+            "behind": "aws-nlb",
+            "service": {"annotations": {NLB: "tcp.idle_timeout.seconds=365"}},
+        },
+    ),
+    (
+        "connection-draining-timeout=102 is below shutdown.limitSeconds=103",
+        annotated("azure-agic", "appgw.ingress.kubernetes.io/connection-draining-timeout", "102"),
+    ),
     ("ingress.enabled needs ingress.hosts", {"ingress": {"enabled": True}}),
     ("httpRoute.enabled needs httpRoute.parentRefs", {"httpRoute": {"enabled": True}}),
     (
@@ -141,6 +174,20 @@ def test_values_that_are_wrong_together(helm: Helm, sentence: str, values: Any) 
     message = str(refused.value).strip()
     assert sentence in message
     assert message.endswith(".") or "Use --debug" in message
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        alb("target-group-attributes", "deregistration_delay.timeout_seconds=38"),
+        alb("load-balancer-attributes", "idle_timeout.timeout_seconds=74"),
+        alb("target-type", "ip"),
+        annotated("azure-agic", "appgw.ingress.kubernetes.io/connection-draining-timeout", "103"),
+        annotated("service", "alb.ingress.kubernetes.io/target-type", "instance"),
+    ],
+)
+def test_annotations_that_fit(helm: Helm, values: Any) -> None:
+    helm.render(values)
 
 
 @pytest.mark.parametrize(("name", "values"), TYPOS, ids=[name for name, _ in TYPOS])
