@@ -20,6 +20,8 @@ CASES: dict[str, Any] = {
     "dev": values_file("dev"),
     "production": values_file("production"),
     "single-node": values_file("single-node"),
+    "canary": values_file("canary"),
+    "edge": values_file("edge"),
     "all-typed": {
         "global": {"anything": 1},
         "enabled": True,
@@ -169,6 +171,7 @@ CASES: dict[str, Any] = {
                 }
             ],
         },
+        "canary": {"release": "web-canary", "weight": 25},
         "networkPolicy": {
             "enabled": True,
             "from": [PEER],
@@ -177,6 +180,29 @@ CASES: dict[str, Any] = {
             "api": [{"ipBlock": {"cidr": "10.0.0.1/32"}}],
             "egress": [{"to": [PEER], "ports": [{"port": 5432, "protocol": "TCP"}]}],
         },
+#% if cookiecutter.mesh != "none"
+        "mesh": {
+            "enabled": True,
+            "nativeSidecar": False,
+            "apiServer": ["10.96.0.1/32", "10.0.0.1/32"],
+            "namespace": "mesh",
+#% if cookiecutter.mesh == "istio"
+            "route": {
+                "enabled": True,
+                "hosts": ["a.example.com"],
+                "gateways": ["edge/public"],
+                "retries": {"attempts": 3, "perTrySeconds": 2.5},
+                "outliers": {
+                    "connectionFailures": 5,
+                    "serverErrors": 20,
+                    "intervalSeconds": 10,
+                    "ejectionSeconds": 60,
+                    "maxPercent": 10,
+                },
+            },
+#% endif
+        },
+#% endif
 #% if cookiecutter.monitoring == "prometheus"
         "monitoring": {
             "enabled": True,
@@ -263,6 +289,23 @@ CASES: dict[str, Any] = {
     "found-by-service": {
         "monitoring": {"enabled": True, "monitor": "service", "rules": {"enabled": False}},
         "networkPolicy": {"managementFrom": [PEER]},
+    },
+#% endif
+#% if cookiecutter.mesh == "istio"
+    "faults": {
+        "mesh": {
+            "route": {
+                "enabled": True,
+                "retries": {"attempts": 0},
+                "fault": {
+                    "delayPercent": 10,
+                    "delaySeconds": 3,
+                    "abortPercent": 0.5,
+                    "abortStatus": 500,
+                },
+            }
+        },
+        "canary": {"release": "web-canary", "weight": 20},
     },
 #% endif
     "unwatched": {"shutdown": {"watchEndpoints": False}},
