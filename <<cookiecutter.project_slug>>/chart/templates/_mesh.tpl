@@ -6,6 +6,7 @@ address are what the proxy knows, not the node: the service does not ask.
 {{- define "<< cookiecutter.project_slug >>.router" -}}
 {{- $rows := .Files.Get "files/behind.yaml" | fromYaml -}}
 {{- $router := get $rows .Values.behind -}}
+{{- $_ := set $router "keeper" .Values.behind -}}
 {{- if .Values.mesh.enabled -}}
 #% if cookiecutter.mesh == "istio"
 {{- $proxy := $rows.istio -}}
@@ -18,6 +19,9 @@ address are what the proxy knows, not the node: the service does not ask.
 {{- $_ := set $router "trusted" (concat $router.trusted $rows.traefik.trusted | uniq) -}}
 {{- end -}}
 #% endif
+{{- if gt (int $proxy.idle) (int $router.idle) -}}
+{{- $_ := set $router "keeper" "the proxy of the mesh" -}}
+{{- end -}}
 {{- range $time := list "floor" "slack" "fallback" "idle" -}}
 {{- $_ := set $router $time (max (get $router $time | int) (get $proxy $time | int)) -}}
 {{- end -}}

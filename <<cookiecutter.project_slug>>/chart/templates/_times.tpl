@@ -37,6 +37,11 @@ streamsEnded: {{ $streamsEnded }}
 stopped: {{ $stopped }}
 grace: {{ addf $stopped $typed.marginSeconds | ceil | int }}
 idle: {{ $router.idle }}
+#% if cookiecutter.mesh == "none"
+keeper: {{ .Values.behind }}
+#% else
+keeper: {{ $router.keeper }}
+#% endif
 proxyTimeout: {{ $proxyTimeout }}
 timeout: {{ $timeout }}
 direct: {{ $router.direct }}

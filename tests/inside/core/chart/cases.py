@@ -38,7 +38,11 @@ CASES: dict[str, Any] = {
             "stopSeconds": 4,
             "marginSeconds": 3,
         },
+#% if cookiecutter.mesh == "istio"
+        "keepAliveSeconds": 3700,
+#% else
         "keepAliveSeconds": 90,
+#% endif
         "requests": {
             "timeoutSeconds": 9.5,
             "proxyTimeoutSeconds": 20,
@@ -49,7 +53,11 @@ CASES: dict[str, Any] = {
             "leastRate": 0,
             "stallSeconds": 30,
             "maxConnections": 1000,
+#% if cookiecutter.mesh == "istio"
+            "keepAliveLeastSeconds": 3601,
+#% else
             "keepAliveLeastSeconds": 61,
+#% endif
             "maxInFlight": 100,
             "inFlightLimit": "adaptive",
             "minInFlight": 8,

@@ -114,6 +114,15 @@ def test_the_longer_time_counts(helm: Helm, router: str) -> None:
     assert with_mesh["APP_PROXY__HEADERS"] == without["APP_PROXY__HEADERS"]
 
 
+#% if cookiecutter.mesh == "istio"
+def test_the_proxy_is_named_where_its_time_is_the_longer_one(helm: Helm) -> None:
+    with pytest.raises(HelmError, match="3600 s for which the proxy of the mesh keeps"):
+        helm.render({"keepAliveSeconds": 90})
+    with pytest.raises(HelmError, match="90 s for which service keeps"):
+        helm.render({"keepAliveSeconds": 90, **OFF})
+
+
+#% endif
 def test_pods_do_not_ask_who_answers(helm: Helm) -> None:
     values: Any = {"networkPolicy": {"from": [PEER], "egress": []}}
     assert helm.render(OFF).environment["APP_KUBERNETES__SERVICES"] == "web-example-service:80"
