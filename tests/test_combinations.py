@@ -170,7 +170,7 @@ def test_without_the_drill_no_file_speaks_of_it(bake: Bake) -> None:
 
 def test_without_a_mesh_no_file_speaks_of_what_it_brings(bake: Bake) -> None:
     words = {
-        "none": r"VirtualService|DestinationRule|proxyAnnotations|Values\.mesh|mesh\.md|config\.linkerd|\.istio\.io/(?!inject)",
+        "none": r"VirtualService|DestinationRule|proxyAnno|Values\.mesh|config\.linkerd|\.istio\.io/(?!inject)",
         "istio": r"config\.linkerd|Linkerd",
         "linkerd": r"VirtualService|DestinationRule|\.istio\.io/(?!inject)|istiod-|mesh\.route",
     }
