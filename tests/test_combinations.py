@@ -178,6 +178,18 @@ def test_without_the_drill_no_file_speaks_of_it(bake: Bake) -> None:
     assert [path.as_posix() for path in files_in(project) if "drill" in read(project, path).lower()] == []
 
 
+def test_without_a_mesh_no_file_speaks_of_what_it_brings(bake: Bake) -> None:
+    words = {
+        "none": r"VirtualService|DestinationRule|proxyAnno|Values\.mesh|config\.linkerd|\.istio\.io/(?!inject)",
+        "istio": r"config\.linkerd|Linkerd",
+        "linkerd": r"VirtualService|DestinationRule|\.istio\.io/(?!inject)|istiod-|mesh\.route",
+    }
+    for mesh, pattern in words.items():
+        project = bake(mesh=mesh)
+        found = [(path.as_posix(), re.search(pattern, read(project, path))) for path in files_in(project)]
+        assert [(path, match[0]) for path, match in found if match] == [], mesh
+
+
 def test_without_monitoring_no_file_speaks_of_it(bake: Bake) -> None:
     project = bake(monitoring="none")
     words = re.compile(r"PodMonitor|ServiceMonitor|PrometheusRule|Grafana|monitoring\b|runbook|promtool|make observe")

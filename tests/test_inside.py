@@ -57,7 +57,12 @@ DATABASE = [
     "tests/test_start.py",
 ]
 #: The suites of an answer, of the service and of the chart; the defaults have all.
-SUITES = {"database": DATABASE, "leader_election": LEADING, "tracing": TRACING}
+SUITES = {
+    "database": DATABASE,
+    "leader_election": LEADING,
+    "mesh": ["tests/test_reference.py"],
+    "tracing": TRACING,
+}
 CHART_SUITES = {
     "database": [
         "tests/chart/test_chart.py::test_generated_files_are_up_to_date",
@@ -78,12 +83,25 @@ CHART_SUITES = {
         "tests/chart/test_rules.py::test_who_fires_when[nobody leads]",
         "tests/chart/test_rules.py::test_who_fires_when[two lead]",
     ],
+    "mesh": [
+        "tests/chart/test_canary.py",
+        "tests/chart/test_definitions.py",
+        "tests/chart/test_mesh.py",
+        "tests/chart/test_mesh_routes.py",
+        "tests/chart/test_missing.py",
+        "tests/chart/test_refusals.py::test_no_value_takes_what_it_is_not",
+        "tests/chart/test_refusals.py::test_no_object_takes_a_name_it_does_not_know",
+        "tests/chart/test_rendering.py",
+        "tests/chart/test_times.py::test_the_longest_stop_fits_into_the_grace_period",
+    ],
     "tracing": ["tests/chart/test_rendering.py", "tests/chart/test_tracing.py"],
 }
 ANSWERS: dict[str, Answers] = {
     "defaults": {},
     "database": {"database": "postgresql"},
     "leader-election": {"leader_election": "yes"},
+    "istio": {"mesh": "istio"},
+    "linkerd": {"mesh": "linkerd"},
     "tracing": {"tracing": "opentelemetry"},
 }
 

@@ -5,6 +5,11 @@
 {{- .Values.fullnameOverride | default $name | trunc 58 | trimSuffix "-" -}}
 {{- end -}}
 
+{{/* Name of the canary's objects, by the same rule. */}}
+{{- define "<< cookiecutter.project_slug >>.canary" -}}
+{{- include "<< cookiecutter.project_slug >>.name" (dict "Release" (dict "Name" .Values.canary.release) "Chart" .Chart "Values" dict) -}}
+{{- end -}}
+
 {{/* Labels that select the pods: they never change during the life of a release. */}}
 {{- define "<< cookiecutter.project_slug >>.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}

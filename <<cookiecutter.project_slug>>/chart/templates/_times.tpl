@@ -8,7 +8,11 @@ null, and their sums. Times are added up only here.
 */}}
 {{- define "<< cookiecutter.project_slug >>.times" -}}
 {{- $typed := .Values.shutdown -}}
+#% if cookiecutter.mesh == "none"
 {{- $router := get (.Files.Get "files/behind.yaml" | fromYaml) .Values.behind -}}
+#% else
+{{- $router := include "<< cookiecutter.project_slug >>.router" . | fromYaml -}}
+#% endif
 {{- $floor := ternary $router.floor $typed.floorSeconds (kindIs "invalid" $typed.floorSeconds) -}}
 {{- $slack := ternary $router.slack $typed.slackSeconds (kindIs "invalid" $typed.slackSeconds) -}}
 {{- $fallback := ternary $router.fallback $typed.fallbackSeconds (kindIs "invalid" $typed.fallbackSeconds) -}}
@@ -33,6 +37,11 @@ streamsEnded: {{ $streamsEnded }}
 stopped: {{ $stopped }}
 grace: {{ addf $stopped $typed.marginSeconds | ceil | int }}
 idle: {{ $router.idle }}
+#% if cookiecutter.mesh == "none"
+keeper: {{ .Values.behind }}
+#% else
+keeper: {{ $router.keeper }}
+#% endif
 proxyTimeout: {{ $proxyTimeout }}
 timeout: {{ $timeout }}
 direct: {{ $router.direct }}
@@ -45,7 +54,11 @@ null. Separated by commas, as the service expects.
 */}}
 {{- define "<< cookiecutter.project_slug >>.proxy" -}}
 {{- $typed := .Values.proxy -}}
+#% if cookiecutter.mesh == "none"
 {{- $router := get (.Files.Get "files/behind.yaml" | fromYaml) .Values.behind -}}
+#% else
+{{- $router := include "<< cookiecutter.project_slug >>.router" . | fromYaml -}}
+#% endif
 trusted: {{ ternary $router.trusted $typed.trusted (kindIs "invalid" $typed.trusted) | join "," | quote }}
 headers: {{ ternary $router.headers $typed.headers (kindIs "invalid" $typed.headers) | join "," | quote }}
 rootPath: {{ $typed.rootPath | quote }}

@@ -18,7 +18,7 @@ from tests.chart.helm import PROJECT, Helm, HelmError, found
 
 VERSIONS = [f"1.{minor}" for minor in range(30, 38)]
 #: API versions of custom resources, which Kubernetes does not know by itself.
-CUSTOM = re.compile(r"gateway\.|[\w.]+\.(sh|com)/")
+CUSTOM = re.compile(r"gateway\.|(?!\S*k8s\.io)[\w-]+\.[\w.]+/")
 CASES: dict[str, Any] = {"defaults": {}} | {
     path.stem.removeprefix("values-"): yaml.safe_load(path.read_text("utf-8"))
     for path in CHART.glob("values-*.yaml")
@@ -108,7 +108,10 @@ def test_the_longest_stop_fits_into_the_grace_period(helm: Helm, case: str) -> N
 @pytest.mark.parametrize(
     ("sentence", "values"),
     [
-        ("limitSeconds=4 is below the fallback of 5 s", {"shutdown": {"limitSeconds": 4}}),
+        (
+            "limitSeconds=4 is below the fallback of 5 s",
+            {"shutdown": {"limitSeconds": 4, "fallbackSeconds": 5}},
+        ),
         ("marginSeconds=1.9 is below 2", {"shutdown": {"marginSeconds": 1.9}}),
         ("keepAliveSeconds=75 is not above", {"behind": "envoy", "keepAliveSeconds": 75}),
         ("watchEndpoint", {"shutdown": {"watchEndpoint": False}}),

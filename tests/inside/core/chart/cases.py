@@ -20,6 +20,8 @@ CASES: dict[str, Any] = {
     "dev": values_file("dev"),
     "production": values_file("production"),
     "single-node": values_file("single-node"),
+    "canary": values_file("canary"),
+    "edge": values_file("edge"),
     "all-typed": {
         "global": {"anything": 1},
         "enabled": True,
@@ -36,7 +38,11 @@ CASES: dict[str, Any] = {
             "stopSeconds": 90,
             "marginSeconds": 3,
         },
+#% if cookiecutter.mesh == "istio"
+        "keepAliveSeconds": 3700,
+#% else
         "keepAliveSeconds": 90,
+#% endif
         "requests": {
             "timeoutSeconds": 9.5,
             "proxyTimeoutSeconds": 20,
@@ -47,7 +53,11 @@ CASES: dict[str, Any] = {
             "leastRate": 0,
             "stallSeconds": 30,
             "maxConnections": 1000,
+#% if cookiecutter.mesh == "istio"
+            "keepAliveLeastSeconds": 3601,
+#% else
             "keepAliveLeastSeconds": 61,
+#% endif
             "maxInFlight": 100,
             "inFlightLimit": "adaptive",
             "minInFlight": 8,
@@ -194,6 +204,7 @@ CASES: dict[str, Any] = {
                 }
             ],
         },
+        "canary": {"release": "web-canary", "weight": 25},
         "networkPolicy": {
             "enabled": True,
             "from": [PEER],
@@ -202,6 +213,29 @@ CASES: dict[str, Any] = {
             "api": [{"ipBlock": {"cidr": "10.0.0.1/32"}}],
             "egress": [{"to": [PEER], "ports": [{"port": 5432, "protocol": "TCP"}]}],
         },
+#% if cookiecutter.mesh != "none"
+        "mesh": {
+            "enabled": True,
+            "nativeSidecar": False,
+            "apiServer": ["10.96.0.1/32", "10.0.0.1/32"],
+            "namespace": "mesh",
+#% if cookiecutter.mesh == "istio"
+            "route": {
+                "enabled": True,
+                "hosts": ["a.example.com"],
+                "gateways": ["edge/public"],
+                "retries": {"attempts": 3, "perTrySeconds": 2.5},
+                "outliers": {
+                    "connectionFailures": 5,
+                    "serverErrors": 20,
+                    "intervalSeconds": 10,
+                    "ejectionSeconds": 60,
+                    "maxPercent": 10,
+                },
+            },
+#% endif
+        },
+#% endif
 #% if cookiecutter.monitoring == "prometheus"
         "monitoring": {
             "enabled": True,
@@ -288,6 +322,23 @@ CASES: dict[str, Any] = {
     "found-by-service": {
         "monitoring": {"enabled": True, "monitor": "service", "rules": {"enabled": False}},
         "networkPolicy": {"managementFrom": [PEER]},
+    },
+#% endif
+#% if cookiecutter.mesh == "istio"
+    "faults": {
+        "mesh": {
+            "route": {
+                "enabled": True,
+                "retries": {"attempts": 0},
+                "fault": {
+                    "delayPercent": 10,
+                    "delaySeconds": 3,
+                    "abortPercent": 0.5,
+                    "abortStatus": 500,
+                },
+            }
+        },
+        "canary": {"release": "web-canary", "weight": 20},
     },
 #% endif
     "unwatched": {"shutdown": {"watchEndpoints": False}},

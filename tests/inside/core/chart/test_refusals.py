@@ -137,6 +137,16 @@ TOGETHER: list[tuple[str, Any]] = [
     ),
     ("ingress.enabled needs ingress.hosts", {"ingress": {"enabled": True}}),
     ("httpRoute.enabled needs httpRoute.parentRefs", {"httpRoute": {"enabled": True}}),
+    *[
+        (
+            'httpRoute.parentRefs: the Service web needs group: ""',
+            {"httpRoute": {"enabled": True, "parentRefs": [{"name": "web", **parent}]}},
+        )
+        for parent in ({"kind": "Service"}, {"kind": "Service", "group": "core"})
+    ],
+    ("canary.weight=5 needs canary.release", {"canary": {"weight": 5}}),
+    ("canary.release=web is this release itself", {"canary": {"release": "web"}}),
+    ("canary.release=other needs httpRoute.enabled", {"canary": {"release": "other"}}),
     (
         "serviceAccount.annotations need serviceAccount.create",
         {"serviceAccount": {"create": False, "annotations": {"a": "b"}}},
@@ -157,6 +167,8 @@ TYPOS: list[tuple[str, Any]] = [
     ("podSelektor", {"networkPolicy": {"from": [{"podSelektor": {}}]}}),
     ("port", {"networkPolicy": {"egress": [{"port": 1}]}}),
     ("match", {"httpRoute": {"rules": [{"match": []}]}}),
+    ("weight", {"canary": {"weight": 101}}),
+    ("release", {"canary": {"release": "Web"}}),
     ("meta", {"autoscaling": {"triggers": [{"type": "cron", "metadata": {}, "meta": {}}]}}),
     ("scaleUpp", {"autoscaling": {"behavior": {"scaleUpp": {}}}}),
     (

@@ -19,7 +19,15 @@ from tests.chart.helm import Helm, found
 
 VERSIONS = [f"1.{minor}" for minor in range(30, 38)]
 SCHEMAS = Path(__file__).parent / "schemas"
-CUSTOM = {"HTTPRoute", "PodMonitor", "PrometheusRule", "ScaledObject", "ServiceMonitor"}
+CUSTOM = {
+    "DestinationRule",
+    "HTTPRoute",
+    "PodMonitor",
+    "PrometheusRule",
+    "ScaledObject",
+    "ServiceMonitor",
+    "VirtualService",
+}
 
 
 def leaves(values: Any, prefix: str = "") -> Iterator[str]:
