@@ -158,9 +158,10 @@ def test_all_have_the_same_commands_but_for_what_they_left_out(bake: Bake) -> No
     def commands(answers: Answers) -> set[str]:
         return set(re.findall(r"^([a-z-]+):.*## ", read(bake(**answers), "Makefile"), re.MULTILINE))
 
-    every = commands(DEFAULTS)
+    every = commands(DEFAULTS) | {"migration"}
     for answers in COMBINATIONS.values():
         missing = {"drill"} if answers["drill"] == "no" else set()
+        missing |= {"migration"} if answers["database"] == "none" else set()
         missing |= {"observe", "observe-local"} if answers["monitoring"] == "none" else set()
         assert commands(answers) == every - missing
 

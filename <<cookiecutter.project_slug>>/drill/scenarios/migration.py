@@ -39,7 +39,8 @@ class Migration(Scenario):
     def prepare(self, plan: Plan) -> Plan:
         self._url = plan.environment[URL]
         self._before = self._rows()
-        shares = {**plan.routes.shares, Kind.UPLOAD: SHARE}
+        # The only ones that write, so that rows and responses can be compared.
+        shares = {**plan.routes.shares, Kind.UPLOAD: SHARE, Kind.WRITE: 0}
         return replace(plan, routes=replace(plan.routes, upload=WRITE, shares=shares))
 
     async def act(self, cluster: Cluster) -> Sequence[str]:

@@ -65,6 +65,28 @@ REFUSED = {
     "APP_LOG__FORMAT=xml": "APP_LOG__FORMAT='xml': Input should be 'auto', 'json' or 'console'",
     "APP_LOG__ACCESS=2": "APP_LOG__ACCESS='2': Input should be a valid boolean",
     "APP_LOG__ACCESS_SHARE=2": "APP_LOG__ACCESS_SHARE='2': Input should be less than or equal to 1",
+#% if cookiecutter.database == "postgresql"
+    "APP_DATABASE__URL=mysql://b/c": "APP_DATABASE__URL begins with mysql:, but must begin with",
+    "APP_DATABASE__POOL_SIZE=0": "APP_DATABASE__POOL_SIZE='0': Input should be greater than or",
+    "APP_DATABASE__POOLER=pgpool": "APP_DATABASE__POOLER='pgpool': Input should be 'none' or 'pgb",
+    "APP_DATABASE__CHECKOUT_SECONDS=0": "APP_DATABASE__CHECKOUT_SECONDS='0': Input should be gre",
+    "APP_DATABASE__CONNECT_SECONDS=nan": "APP_DATABASE__CONNECT_SECONDS='nan': Input should be a",
+    "APP_DATABASE__LIFETIME_SECONDS=0": "APP_DATABASE__LIFETIME_SECONDS='0': Input should be gre",
+    "APP_DATABASE__IDLE_SECONDS=-1": "APP_DATABASE__IDLE_SECONDS='-1': Input should be greater",
+    "APP_DATABASE__STATEMENT_SECONDS=-1": "APP_DATABASE__STATEMENT_SECONDS='-1': Input should be",
+    "APP_DATABASE__LEAK_SECONDS=0": "APP_DATABASE__LEAK_SECONDS='0': Input should be greater than",
+    "APP_DATABASE__GATING=perhaps": "APP_DATABASE__GATING='perhaps': Input should be a valid bool",
+    "APP_MIGRATIONS__URL=nonsense": "APP_MIGRATIONS__URL has no scheme, but must begin with",
+    "APP_MIGRATIONS__LOCK_SECONDS=0": "APP_MIGRATIONS__LOCK_SECONDS='0': Input should be greater",
+    "APP_MIGRATIONS__STATEMENT_SECONDS=inf": "APP_MIGRATIONS__STATEMENT_SECONDS='inf': Input",
+    "APP_MIGRATIONS__WAIT_SECONDS=soon": "APP_MIGRATIONS__WAIT_SECONDS='soon': Input should be a",
+    "APP_MIGRATIONS__GATING=2": "APP_MIGRATIONS__GATING='2': Input should be a valid boolean",
+    "APP_OUTBOX__CONCURRENCY=0": "APP_OUTBOX__CONCURRENCY='0': Input should be greater than or",
+    "APP_OUTBOX__POLL_SECONDS=0": "APP_OUTBOX__POLL_SECONDS='0': Input should be greater than 0",
+    "APP_OUTBOX__TIMEOUT_SECONDS=nan": "APP_OUTBOX__TIMEOUT_SECONDS='nan': Input should be a",
+    "APP_OUTBOX__ATTEMPTS=1.5": "APP_OUTBOX__ATTEMPTS='1.5': Input should be a valid integer",
+    "APP_OUTBOX__KEEP_HOURS=-1": "APP_OUTBOX__KEEP_HOURS='-1': Input should be greater than",
+#% endif
 #% if cookiecutter.leader_election == "yes"
     "APP_LEADER_ELECTION__LEASE=A": "APP_LEADER_ELECTION__LEASE='A': should be like web",
     "APP_LEADER_ELECTION__LEASE_SECONDS=2.5": "APP_LEADER_ELECTION__LEASE_SECONDS='2.5': Input",
@@ -95,6 +117,9 @@ def test_each_wrong_one_has_its_sentence(
 def test_every_setting_can_be_wrong() -> None:
     """A new setting needs a line above; a text that may be anything is the exception."""
     free = {"APP_HOST", "APP_CONTROL_SOCKET", "APP_KUBERNETES__CREDENTIALS"}
+#% if cookiecutter.database == "postgresql"
+    free |= {"APP_DATABASE__PASSWORD_FILE"}
+#% endif
     tried = {assignment.partition("=")[0] for assignment in REFUSED}
     assert {name for name, _ in variables()} - tried <= free
 

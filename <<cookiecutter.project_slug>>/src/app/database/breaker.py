@@ -12,7 +12,7 @@ from contextvars import Context
 
 import structlog
 
-from app.database.errors import Unavailable, described
+from app.database.errors import Unavailable, cause, described
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +41,7 @@ class Breaker:
         self._timer: asyncio.TimerHandle | None = None
         #: Why the database cannot be reached; empty while it can.
         self.reason = ""
+        self._cause: BaseException | None = None
         self._since = 0.0
         #: How often the database was away, and how many transactions were refused.
         self.outages = self.refused = 0
@@ -49,7 +50,7 @@ class Breaker:
         """Raise Unavailable while the database cannot be reached."""
         if self.reason:
             self.refused += 1
-            raise Unavailable("the database cannot be reached")
+            raise Unavailable("the database cannot be reached") from self._cause
 
     def suspect(self) -> None:
         """Find out in the background whether the database can be reached."""
@@ -118,11 +119,12 @@ class Breaker:
             self._since = time.monotonic()
             log.warning("database unreachable", reason=described(error))
         self.reason = described(error)
+        self._cause = cause(error).with_traceback(None)  # whose frames would be kept
         for _, give_up in list(self._waiting.values()):
             give_up()
 
     def _close(self) -> None:
         if self.reason:
-            self.reason = ""
+            self.reason, self._cause = "", None
             away = round(time.monotonic() - self._since, 3)
             log.info("database reachable", unreachable_seconds=away)

@@ -66,11 +66,16 @@ def retryable(error: BaseException) -> bool:
     return isinstance(error, OutcomeUnknown) or lost(error) or code(error) in CONFLICTS
 
 
+def cause(error: BaseException) -> BaseException:
+    """The error of the driver or the network below those of SQLAlchemy and of this package."""
+    found = getattr(error, "orig", None) or error
+    return found if isinstance(found, TimeoutError) else found.__cause__ or found
+
+
 def described(error: BaseException) -> str:
-    """The type of the driver's error and its first line, for the log and ``/statusz``."""
-    cause = getattr(error, "orig", None) or error
-    if isinstance(cause, TimeoutError):
+    """Its cause and the first line of that, for the log and ``/statusz``."""
+    found = cause(error)
+    if isinstance(found, TimeoutError):
         return "no answer"
-    cause = cause.__cause__ or cause
-    first, *_ = str(cause).splitlines() or [""]
-    return f"{type(cause).__name__}: {first}"
+    first, *_ = str(found).splitlines() or [""]
+    return f"{type(found).__name__}: {first}"

@@ -42,8 +42,13 @@ class Check:
             said, known = self.error, isinstance(error, Unwell)
             self.well, self.error = False, str(error) if known else type(error).__name__
             if was is not False or (known and said != self.error):
-                why: dict[str, object] = {"reason": self.error} if known else {"exc_info": True}
-                log.warning("check failed", check=self.name, gating=self.gating, **why)
+                log.warning(
+                    "check failed",
+                    check=self.name,
+                    gating=self.gating,
+                    reason=self.error,
+                    exc_info=not known,
+                )
         else:
             self.well, self.error = True, ""
             if was is False:

@@ -6,6 +6,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from app.database.errors import cause
 from app.lifecycle.checks import Unwell
 from app.migrations.revisions import State, compare, describe
 
@@ -31,8 +32,7 @@ class Schema:
             async with self._engine().connect() as connection:
                 found = await revision_of(connection)
         except Exception as error:  # whatever the driver raises
-            original = getattr(error, "orig", None) or error
-            name = type(original.__cause__ or original).__name__
+            name = type(cause(error)).__name__
             raise Unwell(f"The schema is not known yet: {name}.") from error
         if compare(found) is State.OLDER:
             raise Unwell(describe(found))

@@ -17,9 +17,8 @@ from app.lifecycle.components import Component
 from app.lifecycle.phase import Phase
 from app.lifecycle.service import Service
 from app.lifecycle.signals import Signals
-from app.work import outbox
+from app.work import outbox, relay
 from app.work.errors import Rejected
-from app.work.relay import Relay
 
 app = FastAPI(responses=problems.RESPONSES)
 problems.install(app)
@@ -87,11 +86,15 @@ def main() -> int:
     signals = Signals()
     signals.install()
     settings = environment.load()
-    relay = Relay(HANDLERS, settings.outbox, lambda: service.lifecycle.wait(Phase.DRAINING))
+    relay.CLEAN = float(os.environ.get("CLEAN_SECONDS", relay.CLEAN))
+    relay.COUNT = min(relay.COUNT, relay.CLEAN)
+    relays = relay.Relay(
+        HANDLERS, settings.outbox, lambda: service.lifecycle.wait(Phase.DRAINING)
+    )
     timeout = float(os.environ.get("STOP_TIMEOUT", "30"))
     components = [
         Component("database", lambda: pool.open_pool(settings.database)),
-        Component("outbox", relay.open, depends_on=("database",), stop_timeout=timeout),
+        Component("outbox", relays.open, depends_on=("database",), stop_timeout=timeout),
     ]
     service = Service(app, wiring.options(settings), components=components)
     app.state.service = service
