@@ -59,7 +59,7 @@ def test_what_is_typed_stays_when_all_else_is_missing(
     helm: Helm, tmp_path: Path, case: str
 ) -> None:
     # Helm adds what is typed in a map to what is in it: these have maps with content.
-    known = {"monitoring", "resources", *PARTLY} & values().keys()
+    known = {"migrations", "monitoring", "resources", *PARTLY} & values().keys()
     older = chart_with(tmp_path, {name: values()[name] for name in known})
     assert helm.render(CASES[case], chart=older) == helm.render(CASES[case])
 

@@ -267,6 +267,22 @@ CASES: dict[str, Case] = {
         one("app_database_dirty_returns_total", SELF, "0x5 1x60"),
         {4: QUIET, 8: {"ChangesLost"}, 60: QUIET},
     ),
+    "a message is given up": Case(
+        one("app_outbox_messages", f'{SELF},state="dead"', "0x10 1x20 0x20")
+        | one("app_outbox_messages", f'{OTHERS[0]},state="dead"', "0x10 1x20 0x20")
+        | one("app_outbox_messages", f'{SELF},state="pending"', "3x50"),
+        {9: QUIET, 12: {"MessagesDead"}, 33: QUIET},
+    ),
+    "messages wait in the outbox": Case(
+        one("app_outbox_overdue_seconds", SELF, "0x10 0+60x20 0x20")
+        | one("app_outbox_overdue_seconds", OTHERS[0], "0x10 0+60x20 0x20"),
+        {9: QUIET, 15: QUIET, 20: {"MessagesOverdue"}, 35: QUIET},
+    ),
+    "pods together are not as late as the alert wants": Case(
+        one("app_outbox_overdue_seconds", SELF, "200x30")
+        | one("app_outbox_overdue_seconds", OTHERS[0], "200x30"),
+        {20: QUIET},
+    ),
 #% endif
 #% if cookiecutter.leader_election == "yes"
     "nobody leads": Case(

@@ -89,7 +89,7 @@ def test_a_query_parses(place: str) -> None:
 def test_queries_know_their_metrics() -> None:
     recorded = {rule["record"] for group in rules() for rule in group["rules"] if "record" in rule}
     named = set().union(*map(metrics, queries().values()))
-    foreign = {n for n in named if not re.match(r"(app|http|process|python)_", n)}
+    foreign = {n for n in named if not re.match(r"(app|db|http|process|python)_", n)}
     assert foreign == KUBERNETES | OF_PROMETHEUS | recorded
 
 
