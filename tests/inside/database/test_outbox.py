@@ -149,7 +149,7 @@ def test_a_killed_relay_loses_nothing_and_its_message_is_soon_free(
     first.kill()
     killed = time.monotonic()
     eventually(lambda: done(effects, "slow begun") == [7, 7], "the second attempt")
-    assert time.monotonic() - killed < 10
+    assert time.monotonic() - killed < 20, "not a lease that is longer than any handler"
     query(effects, "UPDATE outbox SET payload = payload || '{\"seconds\": 0}'")
     second.kill()
     third = serve(APP)

@@ -88,9 +88,7 @@ def main() -> int:
     settings = environment.load()
     relay.CLEAN = float(os.environ.get("CLEAN_SECONDS", relay.CLEAN))
     relay.COUNT = min(relay.COUNT, relay.CLEAN)
-    relays = relay.Relay(
-        HANDLERS, settings.outbox, lambda: service.lifecycle.wait(Phase.DRAINING)
-    )
+    relays = relay.Relay(HANDLERS, settings.outbox, lambda: service.lifecycle.wait(Phase.DRAINING))
     timeout = float(os.environ.get("STOP_TIMEOUT", "30"))
     components = [
         Component("database", lambda: pool.open_pool(settings.database)),

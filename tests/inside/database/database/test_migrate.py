@@ -160,7 +160,7 @@ def test_a_killed_migration_leaves_nothing(database: str, later: Later) -> None:
     os.kill(migration.pid, signal.SIGKILL)
     migration.communicate()
 
-    eventually(lambda: one(database, ASLEEP) == "0", "the server to notice", timeout=15)
+    eventually(lambda: one(database, ASLEEP) == "0", "the server to notice", timeout=30)
     assert one(database, "SELECT to_regclass('half') IS NULL") == "t"
     (later.versions / f"{number}_slow.py").unlink()
     assert later.add("quick", "op.execute('CREATE TABLE half (id int)')") == number

@@ -30,7 +30,7 @@ def test_no_session_is_left_after_an_idle_stop(serve: Start, database: str) -> N
 def test_borrowed_connections_are_waited_for(serve: Start, database: str) -> None:
     service = serve(APP, **LONG)
     for _ in range(5):
-        service.get("/late?seconds=1.5")
+        service.get("/late?seconds=2.5")
     service.signal()
     assert service.ended() == 0
     assert 0.5 < service.report["components"]["database"] < 3
