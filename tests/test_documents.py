@@ -87,7 +87,7 @@ def test_options_and_scenarios_of_the_drill_exist(project: Path, answers: Answer
 
 def test_settings_exist(project: Path) -> None:
     schema: dict[str, Any] = json.loads(read(project, "chart/values.schema.json"))
-    templates = "".join(read(project, path) for path in (project / "chart/templates").iterdir())
+    templates = "".join(read(project, path) for path in (project / "chart/templates").glob("*.*"))
     set_by_chart = re.findall(r"name: (APP_\w+)", templates)
     known = {*schema["properties"]["config"]["properties"], *set_by_chart}
     assert len(known) > 20
