@@ -24,21 +24,25 @@ GIT_LOCATION = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", 
 
 
 def prune() -> None:
-    """Keep a path of the manifest only where the answer has a value that lists it."""
-    unwanted: list[str] = []
+    """Keep a path of the manifest only where some answer has a value that lists it."""
+    listed: set[str] = set()
+    wanted: set[str] = set()
     for answer, values in ANSWERS["_features"].items():
         given = ANSWERS[answer]
-        wanted = values.get(given if isinstance(given, str) else json.dumps(given), {}).get("files", [])
-        for path in (path for brings in values.values() for path in brings["files"]):
-            if not (PROJECT / path).exists():
-                sys.exit(f'_features in cookiecutter.json names "{path}", which is not in the template.')
-            if path not in wanted:
-                unwanted.append(path)
-    for path in unwanted:
+        wanted.update(values.get(given if isinstance(given, str) else json.dumps(given), {}).get("files", []))
+        listed.update(path for brings in values.values() for path in brings["files"])
+    for path in sorted(listed):
+        if not (PROJECT / path).exists():
+            sys.exit(f'_features in cookiecutter.json names "{path}", which is not in the template.')
+    for path in sorted(listed - wanted):
         if (PROJECT / path).is_dir():
             shutil.rmtree(PROJECT / path)
         else:
             (PROJECT / path).unlink(missing_ok=True)
+        folder = (PROJECT / path).parent
+        while folder != PROJECT and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+            folder = folder.parent
 
 
 def is_comparison() -> bool:

@@ -107,11 +107,13 @@ def there(project: Path, kind: str, name: str) -> bool:
 @combinations
 def test_an_answer_brings_what_the_manifest_says_and_no_other_does(bake: Bake, answers: Answers) -> None:
     project = bake(**answers)
-    for answer, values in QUESTIONS["_features"].items():
-        chosen = values.get(answers[answer], {})
-        for kind in {kind for brings in values.values() for kind in brings}:
-            for name in {name for brings in values.values() for name in brings.get(kind, [])}:
-                assert there(project, kind, name) is (name in chosen.get(kind, [])), f"{kind}: {name}"
+    features: dict[str, dict[str, dict[str, list[str]]]] = QUESTIONS["_features"]
+    chosen = [values.get(answers[answer], {}) for answer, values in features.items()]
+    every = [brings for values in features.values() for brings in values.values()]
+    for kind in {kind for brings in every for kind in brings}:
+        wanted = {name for brings in chosen for name in brings.get(kind, [])}
+        for name in {name for brings in every for name in brings.get(kind, [])}:
+            assert there(project, kind, name) is (name in wanted), f"{kind}: {name}"
 
 
 @combinations

@@ -8,11 +8,11 @@ from tests.template import BODY, QUESTIONS, Template, files_in
 
 FEATURES = {
     "database": {
-        "postgresql": {"files": ["src/app/database", "src/app/sql.py", "docs/postgresql.md"]},
+        "postgresql": {"files": ["src/app/database", "src/app/sql.py", "docs/postgresql.md", "src/app/parts/all.py"]},
         "sqlite": {"files": ["src/app/sql.py", "docs/sqlite.md"]},
         "none": {"files": ["docs/stateless.md"]},
     },
-    "metrics": {"true": {"files": ["src/app/metrics.py", "src/app/database/metrics.py"]}},
+    "metrics": {"true": {"files": ["src/app/metrics.py", "src/app/database/metrics.py", "src/app/parts/all.py"]}},
 }
 
 
@@ -38,21 +38,30 @@ def rich_template(template: Template) -> Template:
                 "src/app/database/metrics.py",
                 "src/app/sql.py",
                 "src/app/metrics.py",
+                "src/app/parts/all.py",
                 "docs/postgresql.md",
             },
         ),
         (
             {"database": "postgresql", "metrics": "no"},
-            {"src/app/database/pool.py", "src/app/sql.py", "docs/postgresql.md"},
+            {"src/app/database/pool.py", "src/app/sql.py", "src/app/parts/all.py", "docs/postgresql.md"},
         ),
-        ({"database": "sqlite", "metrics": "yes"}, {"src/app/sql.py", "src/app/metrics.py", "docs/sqlite.md"}),
+        (
+            {"database": "sqlite", "metrics": "yes"},
+            {"src/app/sql.py", "src/app/metrics.py", "src/app/parts/all.py", "docs/sqlite.md"},
+        ),
         ({"database": "none", "metrics": "no"}, {"docs/stateless.md"}),
     ],
-    ids=["everything", "one-feature-inside-another", "path-of-two-values", "nothing"],
+    ids=["everything", "one-feature-inside-another", "paths-of-two-values-and-answers", "nothing"],
 )
 def test_files_follow_the_answers(rich_template: Template, answers: dict[str, str], files: set[str]) -> None:
     project = rich_template.bake(**answers)
     assert {path.as_posix() for path in files_in(project)} == files | {"README.md", "src/app/main.py"}
+
+
+def test_a_folder_without_files_is_removed_with_the_last_one(rich_template: Template) -> None:
+    assert (rich_template.bake(database="postgresql", metrics="no") / "src/app/parts").is_dir()
+    assert not (rich_template.bake(database="none", metrics="no") / "src/app/parts").exists()
 
 
 def test_baking_again_follows_the_new_answers(rich_template: Template) -> None:

@@ -7,6 +7,9 @@ from app.api import examples, problems
 #% if cookiecutter.leader_election == "yes"
 from app.components import lease
 #% endif
+#% if cookiecutter.service_registry != "none"
+from app.components import registrar
+#% endif
 from app.lifecycle.components import Component
 from app.lifecycle.service import Service
 from app.settings import Settings
@@ -39,6 +42,9 @@ def create_service(settings: Settings) -> Service:
     components.append(
         Component("lease", lambda: lease.campaign(service.tasks.leadership, settings))
     )
+#% endif
+#% if cookiecutter.service_registry != "none"
+    components.append(Component("registry", lambda: registrar.registered(service, settings)))
 #% endif
     service = Service(app, wiring.options(settings), components=components)
     app.state.service = service

@@ -5,6 +5,9 @@ from typing import Literal
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+#% if cookiecutter.service_registry != "none"
+from app.lifecycle.registry_settings import Registry
+#% endif
 from app.lifecycle.request_settings import Requests, WebSockets
 from app.lifecycle.settings import (
     Group,
@@ -78,6 +81,9 @@ class Settings(BaseSettings):
 #% if cookiecutter.leader_election == "yes"
     leader_election: LeaderElection = LeaderElection()
 #% endif
+#% if cookiecutter.service_registry != "none"
+    registry: Registry = Registry()
+#% endif
     log: Log = Log()
 
     @model_validator(mode="after")
@@ -117,6 +123,31 @@ class Settings(BaseSettings):
                 )
         return self
 
+#% if cookiecutter.service_registry != "none"
+    @model_validator(mode="after")
+    def _readers_within_limit(self) -> "Settings":
+        registry, limit = self.registry, self.shutdown.limit_seconds
+        needed = registry.deregister_seconds + registry.readers_seconds
+        if registry.url and needed > limit:
+            raise ValueError(
+                f"SHUTDOWN__LIMIT_SECONDS={limit:g} is below the {needed:g} s of "
+                "APP_REGISTRY__DEREGISTER_SECONDS and APP_REGISTRY__READERS_SECONDS: clients of "
+                "the registry would still send requests after the drain; raise the limit"
+            )
+        return self
+
+#% if cookiecutter.service_registry == "consul"
+    @model_validator(mode="after")
+    def _registry_can_probe(self) -> "Settings":
+        if self.registry.url and self.registry.strategy == "probe" and not self.probes.main_port:
+            raise ValueError(
+                "REGISTRY__STRATEGY=probe needs APP_PROBES__MAIN_PORT: the registry asks /readyz "
+                "on APP_PORT; choose heartbeat or serve the probes there"
+            )
+        return self
+
+#% endif
+#% endif
     @model_validator(mode="after")
     def _two_ports(self) -> "Settings":
         if self.port == self.management_port:

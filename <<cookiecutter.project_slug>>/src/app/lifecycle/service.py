@@ -113,6 +113,9 @@ class Service:
             uncounted=self._main_port_probes(),
             body_limit=options.limits.body_bytes,
         )
+#% if cookiecutter.service_registry != "none"
+        self.registration = self.traffic.registration
+#% endif
         self.http_metrics = HttpMetrics()
         self.traffic.on_done.append(self.http_metrics)
         if self.shedding is not None:
