@@ -40,8 +40,19 @@ TRACING = [
     "tests/test_stop_websockets.py",
     "tests/test_tasks.py",
 ]
+#: What a service registry changes.
+REGISTERED = [
+    "tests/registry",
+    "tests/test_command.py",
+    "tests/test_drain_policy.py",
+    "tests/test_metrics.py",
+    "tests/test_reference.py",
+    "tests/test_settings_refused.py",
+    "tests/test_status_page.py",
+    "tests/test_stop_idle.py",
+]
 #: The suites of an answer, of the service and of the chart; the defaults have all.
-SUITES = {"leader_election": LEADING, "tracing": TRACING}
+SUITES = {"leader_election": LEADING, "service_registry": REGISTERED, "tracing": TRACING}
 CHART_SUITES = {
     "leader_election": [
         "tests/chart/test_dashboard.py",
@@ -53,11 +64,22 @@ CHART_SUITES = {
         "tests/chart/test_rules.py::test_who_fires_when[nobody leads]",
         "tests/chart/test_rules.py::test_who_fires_when[two lead]",
     ],
+    "service_registry": [
+        "tests/chart/test_definitions.py",
+        "tests/chart/test_refusals.py",
+        "tests/chart/test_registry.py",
+        "tests/chart/test_rendering.py",
+        "tests/chart/test_times.py",
+        "tests/chart/test_wiring.py",
+    ],
     "tracing": ["tests/chart/test_rendering.py", "tests/chart/test_tracing.py"],
 }
 ANSWERS: dict[str, Answers] = {
     "defaults": {},
     "leader-election": {"leader_election": "yes"},
+    "consul": {"service_registry": "consul"},
+    "nacos": {"service_registry": "nacos"},
+    "etcd": {"service_registry": "etcd"},
     "tracing": {"tracing": "opentelemetry"},
 }
 

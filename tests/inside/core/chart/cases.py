@@ -72,6 +72,20 @@ CASES: dict[str, Any] = {
 #% if cookiecutter.tracing == "opentelemetry"
         "tracing": {"endpoint": "http://collector.monitoring:4318/otlp", "sampleRatio": 0.01},
 #% endif
+#% if cookiecutter.service_registry != "none"
+        "registry": {
+            "url": "https://registry.infra",
+            "strategy": "event",
+            "service": "orders",
+            "tags": ["v1"],
+            "intervalSeconds": 2.5,
+            "ttlSeconds": 20,
+            "failures": 4,
+            "successes": 5,
+            "deregisterSeconds": 1.5,
+            "readersSeconds": 6,
+        },
+#% endif
 #% if cookiecutter.leader_election == "yes"
         "leaderElection": {
             "leaseSeconds": 20,
