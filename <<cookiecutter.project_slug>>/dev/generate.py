@@ -135,7 +135,7 @@ def rules_of(group: str) -> list[tuple[str, Json]]:
 
 
 def config_rules() -> list[tuple[str, Json]]:
-    """Settings that `config:` takes, with their rules; secret ones belong into Secrets."""
+    """Settings that `config:` takes, with their rules."""
     whole = Settings.model_json_schema()
     own = set(
         re.findall(r"name: (APP_\w+)", (CHART / "templates/deployment.yaml").read_text("utf-8"))
@@ -148,8 +148,7 @@ def config_rules() -> list[tuple[str, Json]]:
             rule = rule["properties"][part]
             if "$ref" in rule:
                 rule = whole["$defs"][rule["$ref"].rpartition("/")[2]]
-        secret = rule.get("writeOnly", False)
-        if name not in own and not name.startswith(groups) and not secret:
+        if name not in own and not name.startswith(groups):
             rules.append(
                 (name, {key: rule[key] for key in rule if key not in ("title", "default")})
             )

@@ -80,7 +80,6 @@ def test_a_router_that_needs_longer_sets_the_limit(helm: Helm) -> None:
         ),
         ({"registry": {"url": "registry:8500"}}, "url"),
         ({"registry": {"tags": ["a,b"]}}, "tags"),
-        ({"config": {"APP_REGISTRY__PASSWORD": "x", "APP_REGISTRY__TOKEN": "x"}}, "APP_REGISTRY"),
     ],
 )
 def test_values_that_cannot_work_are_refused(helm: Helm, values: Any, sentence: str) -> None:
