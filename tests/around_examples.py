@@ -124,4 +124,22 @@ async def put() -> None:
 #: Longer than any deadline.
 BUILD = "async def build():\n    await asyncio.sleep(60)\n"
 POOL = 'components.append(Component("processes", process_pool))'
-CREATED = '# in create_service() of src/app/main.py: Component("processes", process_pool)'
+CREATED = '# in create_service() of src/app/main.py: Component("processes", process_pool, level="application")'
+#: A component whose value lends something.
+HELD = """
+import time
+from collections.abc import Iterable
+from app.lifecycle.stuck import Held
+class Taken:
+    name = "customers"
+    since = time.monotonic()
+    def stack(self):
+        return ["customers.py:7 in query"]
+"""
+LENDER = "class Lender:\n    taken = [Taken()]\n"
+LENDS = """
+@contextlib.asynccontextmanager
+async def lender():
+    yield Lender()
+components.append(Component("lender", lender))
+"""

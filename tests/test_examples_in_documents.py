@@ -18,7 +18,19 @@ from typing import IO
 
 import pytest
 
-from tests.around_examples import AROUND, BUILD, CONSUME, CREATED, IN_CREATE_SERVICE, IN_HANDLER, MODELS, POOL
+from tests.around_examples import (
+    AROUND,
+    BUILD,
+    CONSUME,
+    CREATED,
+    HELD,
+    IN_CREATE_SERVICE,
+    IN_HANDLER,
+    LENDER,
+    LENDS,
+    MODELS,
+    POOL,
+)
 from tests.template import Template, git, surroundings
 from tests.test_generated_project import free_port, make
 
@@ -110,6 +122,13 @@ def consumer(service: Service) -> None:
 
 def pool(service: Service) -> None:
     assert service.text("/sum?upto=10") == "45"
+    service.stop()
+    service.ended_well()
+
+
+def held(service: Service) -> None:
+    service.process.send_signal(signal.SIGUSR1)
+    wait_for(lambda: '"name": "customers"' in service.log.read_text("utf-8"), "what the component lends")
     service.stop()
     service.ended_well()
 
@@ -249,6 +268,7 @@ EXAMPLES = {
     'service.tasks.every(60, send_reminders, name="reminders", singleton=True)': Example(
         singleton, within=IN_CREATE_SERVICE
     ),
+    "def held(self) -> Iterable[Held]:": Example(held, before=HELD, within=LENDER, after=LENDS),
     'ORDERS = Counter("orders", "Orders so far.", ["kind"])': Example(counted),
     '@router.get("/report")': Example(too_late, before=BUILD),
     "@contextlib.asynccontextmanager": Example(client, after='components.append(Component("stock", open_client))'),
@@ -353,7 +373,7 @@ def test_an_example_in_python_does_what_its_page_says(
 def test_values_in_the_documents_render(project: Path, tmp_path: Path) -> None:
     rendered = 0
     for block in blocks(project, "yaml"):
-        if block.startswith("dependencies:"):  # of another chart
+        if block.startswith(("dependencies:", "static_resources:")):  # of another chart, of Envoy
             continue
         (tmp_path / "values.yaml").write_text(block, "utf-8")
         command = ["-m", "dev.helm", "template", "web", "chart", "--values", str(tmp_path / "values.yaml")]
