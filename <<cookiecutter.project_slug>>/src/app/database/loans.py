@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 from greenlet import getcurrent
-from sqlalchemy import Connection, event
+from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
@@ -83,8 +83,12 @@ class Loans:
         event.listen(pool, "close", self._closed)
         event.listen(pool, "close_detached", self._closed)
         event.listen(pool, "detach", self._detached)
-        event.listen(engine.sync_engine, "begin", _begins)
-        event.listen(engine.sync_engine, "after_cursor_execute", _executed)
+        # No events of the engine: with one, SQLAlchemy copies the parameters of every statement.
+        dialect: Any = engine.sync_engine.dialect
+        dialect.do_begin = _begins
+        dialect.execution_ctx_cls = type(
+            "Execution", (_Noted, dialect.execution_ctx_cls), {"__slots__": ()}
+        )
 
     def _lent(self, dbapi: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
         driver = dbapi.driver_connection
@@ -192,23 +196,27 @@ def _frames() -> Frames:
     return found
 
 
-def _begins(connection: Connection) -> None:
+def _begins(connection: Any) -> None:
+    """In place of the dialect's ``do_begin``, which is empty: drivers begin by themselves."""
     if (loan := connection.info.get("loan")) is not None:
         loan.wrote = False
 
 
-def _executed(
-    connection: Connection,
-    _cursor: object,
-    statement: str,
-    _given: object,
-    context: Any,
-    _many: bool,
-) -> None:
-    if (
-        context.isinsert
-        or context.isupdate
-        or context.isdelete
-        or statement.lstrip()[:6].upper() in WRITES
-    ) and (loan := connection.info.get("loan")) is not None:
-        loan.wrote = True
+class _Noted:
+    """Mixed into what SQLAlchemy makes for each statement: notes those that change something."""
+
+    isinsert: bool
+    isupdate: bool
+    isdelete: bool
+    statement: str
+    root_connection: Any
+
+    def post_exec(self) -> None:
+        if (
+            self.isinsert
+            or self.isupdate
+            or self.isdelete
+            or self.statement.lstrip()[:6].upper() in WRITES
+        ) and (loan := self.root_connection.info.get("loan")) is not None:
+            loan.wrote = True
+        super().post_exec()  # type: ignore[misc]
