@@ -337,16 +337,17 @@ def test_a_folder_that_becomes_read_only(serve: Start, table: str, small_disk: P
 
 def test_a_folder_that_cannot_be_used_is_named(start: Start, table: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    service = start(APP, FOLDER=str(tmp_path / "file" / "spill"))
+    broken = str(tmp_path / "file" / "spill")
+    service = start(APP, FOLDER=broken, AUDIT_FOLDER=str(tmp_path / "audit"))
     assert service.ended() == 3
-    assert f"{tmp_path}/file/spill cannot be used to keep items on disk" in service.stderr
+    assert f"{broken} cannot be used to keep items on disk" in service.stderr
 
 
 def test_two_processes_do_not_share_a_folder(
-    serve: Start, start: Start, table: str, folder: Path
+    serve: Start, start: Start, table: str, folder: Path, tmp_path: Path
 ) -> None:
     first = serve(APP, FOLDER=str(folder))
-    second = start(APP, FOLDER=str(folder))
+    second = start(APP, FOLDER=str(folder), AUDIT_FOLDER=str(tmp_path / "audit"))
     assert second.ended() == 3
     assert f"{folder} is in use by another process" in second.stderr
     first.kill()

@@ -53,7 +53,8 @@ buffer = Buffer(
 )
 
 
-audit = Buffer("audit", store, Path(os.environ["FOLDER"] + "-audit"))
+AUDIT_FOLDER = os.environ.get("AUDIT_FOLDER", os.environ["FOLDER"] + "-audit")
+audit = Buffer("audit", store, Path(AUDIT_FOLDER))
 
 
 @app.post("/items/{number}", status_code=202)
