@@ -56,11 +56,23 @@ DATABASE = [
     "tests/test_settings_refused.py",
     "tests/test_start.py",
 ]
+#: What a service registry changes.
+REGISTERED = [
+    "tests/registry",
+    "tests/test_command.py",
+    "tests/test_drain_policy.py",
+    "tests/test_metrics.py",
+    "tests/test_reference.py",
+    "tests/test_settings_refused.py",
+    "tests/test_status_page.py",
+    "tests/test_stop_idle.py",
+]
 #: The suites of an answer, of the service and of the chart; the defaults have all.
 SUITES = {
     "database": DATABASE,
     "leader_election": LEADING,
     "mesh": ["tests/test_reference.py"],
+    "service_registry": REGISTERED,
     "tracing": TRACING,
 }
 CHART_SUITES = {
@@ -94,6 +106,14 @@ CHART_SUITES = {
         "tests/chart/test_rendering.py",
         "tests/chart/test_times.py::test_the_longest_stop_fits_into_the_grace_period",
     ],
+    "service_registry": [
+        "tests/chart/test_definitions.py",
+        "tests/chart/test_refusals.py",
+        "tests/chart/test_registry.py",
+        "tests/chart/test_rendering.py",
+        "tests/chart/test_times.py",
+        "tests/chart/test_wiring.py",
+    ],
     "tracing": ["tests/chart/test_rendering.py", "tests/chart/test_tracing.py"],
 }
 ANSWERS: dict[str, Answers] = {
@@ -102,6 +122,9 @@ ANSWERS: dict[str, Answers] = {
     "leader-election": {"leader_election": "yes"},
     "istio": {"mesh": "istio"},
     "linkerd": {"mesh": "linkerd"},
+    "consul": {"service_registry": "consul"},
+    "nacos": {"service_registry": "nacos"},
+    "etcd": {"service_registry": "etcd"},
     "tracing": {"tracing": "opentelemetry"},
 }
 

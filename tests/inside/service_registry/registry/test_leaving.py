@@ -1,0 +1,172 @@
+"""A pod leaves the registry before it stops, and serves until every reader knows."""
+
+import random
+import threading
+import time
+import urllib.request
+
+import pytest
+
+from tests.harness import HOST, Service, eventually
+from tests.registry.conftest import Pod
+from tests.registry.fake import STRATEGIES, Fake
+
+DECIDED = "removed from the registry + readers"
+
+
+def registered(pod: Pod, registry: Fake, name: str = "web-1", **settings: str) -> Service:
+    service = pod(name, **settings).ready()
+    eventually(lambda: (HOST, service.port) in registry.readers(), "the pod to be listed")
+    service.logged("registered")
+    return service
+
+
+def removals(registry: Fake, since: float) -> list[float]:
+    """When it was asked to remove the entry."""
+    return [call.at for call in registry.acts("deregister", since)]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_entry_is_removed_first_and_then_the_readers_get_their_time(
+    registry: Fake, pod: Pod, strategy: str
+) -> None:
+    service = registered(pod, registry, APP_REGISTRY__STRATEGY=strategy)
+    service.drain()
+    (first,) = eventually(lambda: removals(registry, service.signalled), "the removal")[:1]
+    assert first - service.signalled < 0.9, "before the readers' second is over"
+    assert registry.readers() == set()
+    assert service.get("/hello").status == 200, "which a reader still sends"
+    assert service.ended() == 0
+    assert service.report["decided_by"] == DECIDED
+    assert service.report["seconds"]["draining"] >= 1
+    assert service.logged("removed from the registry")["entry"] == "web-1"
+    assert len(removals(registry, service.signalled)) == 1
+
+
+def test_a_pod_that_was_never_registered_waits_for_nobody(registry: Fake, pod: Pod) -> None:
+    registry.down()
+    service = pod().ready()
+    service.logged("registry failed; retrying")
+    service.drain()
+    assert service.ended() == 0
+    assert service.report["decided_by"] != DECIDED
+    assert service.lines("removed from the registry") == []
+
+
+def test_a_removal_that_fails_is_tried_again(registry: Fake, pod: Pod) -> None:
+    service = registered(pod, registry)
+    registry.faults["deregister"] = 500
+    service.drain()
+    eventually(lambda: len(removals(registry, service.signalled)) > 1, "a second attempt")
+    del registry.faults["deregister"]
+    assert service.ended() == 0
+    assert service.logged("removed from the registry")
+    assert registry.readers() == set()
+
+
+@pytest.mark.parametrize("fault", [500, "hang"])
+def test_an_entry_that_cannot_be_removed_is_reported_and_outlived(
+    registry: Fake, pod: Pod, fault: int | str
+) -> None:
+    service = registered(pod, registry)
+    registry.faults["deregister"] = fault
+    service.drain()
+    line = service.logged(
+        "not removed from the registry; its readers send requests until the entry expires"
+    )
+    assert line["level"] == "error"
+    eventually(lambda: registry.readers() == set(), "the entry to expire")
+    gone = time.monotonic()
+    assert service.get("/hello").status == 200
+    assert service.ended() == 0
+    assert time.monotonic() > gone + 0.8, "the readers get their time from then on"
+    assert service.report["decided_by"] == DECIDED
+
+
+def test_a_registration_under_way_does_not_survive_the_stop(registry: Fake, pod: Pod) -> None:
+    """The registry may handle it after the removal."""
+    registry.faults["register"] = 0.6
+    service = pod().ready()
+    eventually(lambda: registry.acts("register"), "a registration under way")
+    service.drain()
+    assert service.ended() == 0
+    last = registry.acts("register")[-1].at + 0.6
+    assert max(removals(registry, 0)) > last, "it is removed after it was handled"
+    assert registry.readers() == set()
+
+
+def test_a_second_signal_does_not_wait_for_the_registry(registry: Fake, pod: Pod) -> None:
+    service = registered(
+        pod, registry, APP_REGISTRY__READERS_SECONDS="8", APP_REGISTRY__TIMEOUT_SECONDS="8"
+    )
+    registry.faults["deregister"] = "hang"
+    service.drain()
+    eventually(lambda: removals(registry, service.signalled), "the removal")
+    service.signal()
+    assert service.seconds() < 5
+
+
+def test_a_stop_while_it_starts(registry: Fake, pod: Pod) -> None:
+    service = pod(FAILING="1")
+    service.logged("component open")
+    service.drain()
+    assert service.ended() == 0
+    assert registry.acts("register") == []
+
+
+# -- clients of the registry ----------------------------------------------------------------
+
+
+class Reader:
+    """A client that polls, and sends its requests to the addresses it has read."""
+
+    def __init__(self, registry: Fake, interval: float) -> None:
+        self.sent = 0
+        self.lost: list[str] = []
+        self.addresses: set[tuple[str, int]] = set()
+        self._registry, self._interval = registry, interval
+        self._end = threading.Event()
+        self._threads = [
+            threading.Thread(target=target, daemon=True) for target in (self._poll, self._send)
+        ]
+
+    def __enter__(self) -> "Reader":
+        self.addresses = self._registry.readers()
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _poll(self) -> None:
+        while not self._end.wait(self._interval):
+            self.addresses = self._registry.readers()
+
+    def _send(self) -> None:
+        # Too rarely to be noticed: a pod that still gets requests does not stop anyway.
+        while not self._end.wait(0.4):
+            host, port = random.choice(sorted(self.addresses))
+            self.sent += 1
+            try:
+                with urllib.request.urlopen(f"http://{host}:{port}/hello", timeout=5) as response:
+                    response.read()
+            except OSError as error:
+                self.lost.append(f"{port}: {error}")
+
+
+@pytest.mark.slow
+def test_clients_that_poll_every_five_seconds_lose_nothing(registry: Fake, pod: Pod) -> None:
+    """A rolling update of two pods: each is replaced by a new one, which is ready before."""
+    times = {"APP_REGISTRY__READERS_SECONDS": "5", "APP_SHUTDOWN__LIMIT_SECONDS": "15"}
+    old = [registered(pod, registry, f"old-{number}", **times) for number in range(2)]
+    with Reader(registry, 5.0) as one, Reader(registry, 4.0) as another:
+        for number, service in enumerate(old):
+            registered(pod, registry, f"new-{number}", **times)
+            service.drain()
+            assert service.ended() == 0
+            assert service.report["seconds"]["draining"] >= 5
+    assert one.lost + another.lost == []
+    assert one.sent + another.sent > 30
