@@ -129,9 +129,7 @@ def cluster(settings: Settings) -> Cluster:
 def registered(service: Service, settings: Settings) -> AbstractAsyncContextManager[None]:
     """Keep the pod in the service registry while it is ready."""
     health = settings.port if settings.probes.main_port else settings.management_port
-    return registrar.registered(
-        service, settings.registry, port=settings.port, health_port=health
-    )
+    return registrar.registered(service, settings.registry, port=settings.port, health_port=health)
 
 
 #% endif

@@ -110,6 +110,7 @@ CASES: dict[str, Any] = {
 #% if cookiecutter.service_registry != "none"
         "registry": {
             "url": "https://registry.infra",
+            "secret": "shop-registry",
             "strategy": "event",
             "service": "orders",
             "tags": ["v1"],

@@ -54,6 +54,18 @@ def test_every_value_reaches_the_service(helm: Helm) -> None:
     assert given == values
 
 
+def test_credentials_come_from_files_of_a_secret(helm: Helm) -> None:
+    (deployment,) = helm.render({"registry": {"secret": "shop"}}).all("Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    assert {"name": "registry", "secret": {"secretName": "shop"}} in pod["volumes"]
+    mounts = {one["name"]: one["mountPath"] for one in pod["containers"][0]["volumeMounts"]}
+    environment = {one["name"]: one for one in pod["containers"][0]["env"]}
+    (file,) = (one for name, one in environment.items() if name.endswith(("TOKEN_FILE", "WORD_FILE")))
+    assert file["value"].rpartition("/")[0] == mounts["registry"]
+    if user := environment.get("APP_REGISTRY__USERNAME"):
+        assert user["valueFrom"]["secretKeyRef"] == {"name": "shop", "key": "username"}
+
+
 def test_the_grace_period_contains_the_way_out_of_the_registry(helm: Helm) -> None:
     without, with_it = times(helm.render()), times(helm.render(URL))
     assert without.limit == 18, "pods that are not registered do not wait"

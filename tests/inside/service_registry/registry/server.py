@@ -63,7 +63,7 @@ class RegistryServer:
     or a number of seconds by which the answer is late.
     """
 
-    #: The form of a name of a pod's entry differs.
+    #: For a registry over TLS.
     tls: ssl.SSLContext | None = None
 
     def __init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.harness import eventually
+from tests.harness import HOST, eventually
 from tests.registry.conftest import Pod
 from tests.registry.fake import CREDENTIALS, Fake
 
@@ -39,7 +39,11 @@ def test_an_agent_before_1_11(registry: Fake, pod: Pod) -> None:
     assert registry.services == {}
 
 
-def test_a_probe_needs_the_probes_on_the_main_port(registry: Fake, pod: Pod) -> None:
-    service = pod(APP_REGISTRY__STRATEGY="probe", APP_PROBES__MAIN_PORT="false")
-    assert service.ended() != 0
-    assert "APP_REGISTRY__STRATEGY=probe needs APP_PROBES__MAIN_PORT" in service.stderr
+def test_the_probe_goes_to_the_management_port_if_the_main_port_has_none(
+    registry: Fake, pod: Pod
+) -> None:
+    service = pod(APP_REGISTRY__STRATEGY="probe", APP_PROBES__MAIN_PORT="false").ready()
+    service.logged("registered")
+    check = registry.services["web-1"].check
+    assert check["HTTP"] == f"http://{HOST}:{service.management_port}/readyz"
+    eventually(lambda: registry.services["web-1"].good >= 2, "the probes to succeed")
