@@ -18,7 +18,6 @@ from app.registry.client import (
 )
 from app.registry.settings import Registry
 
-
 #: What etcd 3.4 answers with 400 to a token that it does not know any more; newer ones with 401.
 OLD_TOKEN = ("invalid auth token", "revision of auth store is old")
 

@@ -60,7 +60,8 @@ def test_credentials_come_from_files_of_a_secret(helm: Helm) -> None:
     assert {"name": "registry", "secret": {"secretName": "shop"}} in pod["volumes"]
     mounts = {one["name"]: one["mountPath"] for one in pod["containers"][0]["volumeMounts"]}
     environment = {one["name"]: one for one in pod["containers"][0]["env"]}
-    (file,) = (one for name, one in environment.items() if name.endswith(("TOKEN_FILE", "WORD_FILE")))
+    files = ("APP_REGISTRY__TOKEN_FILE", "APP_REGISTRY__PASSWORD_FILE")
+    (file,) = (one for name, one in environment.items() if name in files)
     assert file["value"].rpartition("/")[0] == mounts["registry"]
     if user := environment.get("APP_REGISTRY__USERNAME"):
         assert user["valueFrom"]["secretKeyRef"] == {"name": "shop", "key": "username"}

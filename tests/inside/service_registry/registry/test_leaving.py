@@ -1,9 +1,6 @@
 """A pod leaves the registry before it stops, and serves until every reader knows."""
 
-import random
-import threading
 import time
-import urllib.request
 
 import pytest
 
@@ -112,61 +109,3 @@ def test_a_stop_while_it_starts(registry: Fake, pod: Pod) -> None:
     service.drain()
     assert service.ended() == 0
     assert registry.acts("register") == []
-
-
-# -- clients of the registry ----------------------------------------------------------------
-
-
-class Reader:
-    """A client that polls, and sends its requests to the addresses it has read."""
-
-    def __init__(self, registry: Fake, interval: float) -> None:
-        self.sent = 0
-        self.lost: list[str] = []
-        self.addresses: set[tuple[str, int]] = set()
-        self._registry, self._interval = registry, interval
-        self._end = threading.Event()
-        self._threads = [
-            threading.Thread(target=target, daemon=True) for target in (self._poll, self._send)
-        ]
-
-    def __enter__(self) -> "Reader":
-        self.addresses = self._registry.readers()
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._end.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _poll(self) -> None:
-        while not self._end.wait(self._interval):
-            self.addresses = self._registry.readers()
-
-    def _send(self) -> None:
-        # Too rarely to be noticed: a pod that still gets requests does not stop anyway.
-        while not self._end.wait(0.4):
-            host, port = random.choice(sorted(self.addresses))
-            self.sent += 1
-            try:
-                with urllib.request.urlopen(f"http://{host}:{port}/hello", timeout=5) as response:
-                    response.read()
-            except OSError as error:
-                self.lost.append(f"{port}: {error}")
-
-
-@pytest.mark.slow
-def test_clients_that_poll_every_five_seconds_lose_nothing(registry: Fake, pod: Pod) -> None:
-    """A rolling update of two pods: each is replaced by a new one, which is ready before."""
-    times = {"APP_REGISTRY__READERS_SECONDS": "5", "APP_SHUTDOWN__LIMIT_SECONDS": "15"}
-    old = [registered(pod, registry, f"old-{number}", **times) for number in range(2)]
-    with Reader(registry, 5.0) as one, Reader(registry, 4.0) as another:
-        for number, service in enumerate(old):
-            registered(pod, registry, f"new-{number}", **times)
-            service.drain()
-            assert service.ended() == 0
-            assert service.report["seconds"]["draining"] >= 5
-    assert one.lost + another.lost == []
-    assert one.sent + another.sent > 30
