@@ -96,6 +96,11 @@ class RegistryServer:
     def url(self) -> str:
         return f"{'https' if self.tls else 'http'}://{HOST}:{self._port}"
 
+    @property
+    def direct(self) -> str:
+        """The address for other protocols than HTTP."""
+        return self.url
+
     def up(self) -> None:
         """Listen, on the same port as before."""
         handler = type("HandlerOfThis", (Handler,), {"registry": self})

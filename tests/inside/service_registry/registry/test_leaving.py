@@ -38,6 +38,9 @@ def test_the_entry_is_removed_first_and_then_the_readers_get_their_time(
     assert service.report["seconds"]["draining"] >= 1
     assert service.logged("removed from the registry")["entry"] == "web-1"
     assert len(removals(registry, service.signalled)) == 1
+    told = [str(line.get("step") or line["event"]) for line in service.lines()]
+    over = next(step for step in told if step.startswith("no new requests expected"))
+    assert told.index("removed from the registry") < told.index(over)
 
 
 def test_a_pod_that_was_never_registered_waits_for_nobody(registry: Fake, pod: Pod) -> None:
@@ -72,6 +75,8 @@ def test_an_entry_that_cannot_be_removed_is_reported_and_outlived(
         "not removed from the registry; its readers send requests until the entry expires"
     )
     assert line["level"] == "error"
+    assert "\napp_registry_given_up 1\n" in service.probe("metrics").body.decode()
+    assert service.status()["registration"]["given_up"]
     eventually(lambda: registry.readers() == set(), "the entry to expire")
     gone = time.monotonic()
     assert service.get("/hello").status == 200

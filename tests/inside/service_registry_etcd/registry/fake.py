@@ -56,6 +56,10 @@ class Fake(RegistryServer):
             self._etcd.wait()
             self._etcd = None
 
+    @property
+    def direct(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
     def _healthy(self) -> bool:
         with contextlib.suppress(OSError):
             return self._post("/v3/maintenance/status", {}).status == 200

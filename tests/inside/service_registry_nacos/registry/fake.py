@@ -40,6 +40,7 @@ class Fake(RegistryServer):
         self.instances: dict[Key, Instance] = {}
         self.password = ""
         self.ttl = 18000.0
+        self.unknown_status = 200
         self._tokens: dict[str, float] = {}
         super().__init__()
 
@@ -82,7 +83,7 @@ class Fake(RegistryServer):
             self.instances[key] = Instance(form)
         elif found is None or found.deleted():
             self.instances.pop(key, None)
-            return failure(200, 21003, "instance not found")
+            return failure(self.unknown_status, 21003, "instance not found")
         else:
             found.beat = time.monotonic()
         return Answer(200, json.dumps({"code": 0, "message": "success", "data": "ok"}))
