@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import SecretStr
 
+from app.lifecycle.kubernetes.identity import Identity
+from app.lifecycle.settings import listed
 from app.registry.settings import Registry
 
 if TYPE_CHECKING:
@@ -58,6 +60,24 @@ class Entry:
 
     def facts(self) -> dict[str, str]:
         return {**(self.meta or {}), "health": self.health}
+
+
+def entry_of(settings: Registry, port: int, health_port: int, version: str) -> Entry:
+    """The entry of this pod. Raises RegistryError if its address is not known."""
+    identity = Identity.from_environment()
+    address = settings.address or next(iter(identity.addresses), "")
+    if not address:
+        raise RegistryError("the address of this pod is not known: set APP_REGISTRY__ADDRESS")
+    host = f"[{address}]" if ":" in address else address
+    return Entry(
+        service=settings.service,
+        id=identity.pod or f"{settings.service}-{address.replace(':', '-')}-{port}",
+        address=address,
+        port=port,
+        health=f"http://{host}:{health_port}/readyz",
+        tags=tuple(listed(settings.tags)),
+        meta={**identity.fields(), "version": version},
+    )
 
 
 #: What readers see: the entry, or not although the registry knows it, or an unknown one.

@@ -11,13 +11,11 @@ from typing import Protocol
 import structlog
 
 from app.lifecycle.checks import Checks
-from app.lifecycle.kubernetes.identity import Identity
 from app.lifecycle.management.probes import Probes
 from app.lifecycle.phase import Lifecycle, Phase
 from app.lifecycle.registration import Registration
-from app.lifecycle.settings import listed
 from app.observability.lines import redacted
-from app.registry.client import Client, Entry, RegistryError, UnknownEntryError
+from app.registry.client import Client, Entry, RegistryError, UnknownEntryError, entry_of
 #% if cookiecutter.service_registry == "consul"
 from app.registry.consul import Consul as Chosen
 #% endif
@@ -87,22 +85,9 @@ async def registered(
             await asyncio.wait({life})
 
 
-def entry_of(settings: Registry, port: int, health_port: int, version: str) -> Entry:
-    """The entry of this pod. Raises RegistryError if its address is not known."""
-    identity = Identity.from_environment()
-    address = settings.address or next(iter(identity.addresses), "")
-    if not address:
-        raise RegistryError("the address of this pod is not known: set APP_REGISTRY__ADDRESS")
-    host = f"[{address}]" if ":" in address else address
-    return Entry(
-        service=settings.service,
-        id=identity.pod or f"{settings.service}-{address.replace(':', '-')}-{port}",
-        address=address,
-        port=port,
-        health=f"http://{host}:{health_port}/readyz",
-        tags=tuple(listed(settings.tags)),
-        meta={**identity.fields(), "version": version},
-    )
+def jittered(seconds: float) -> float:
+    """A pause that differs from those of other pods."""
+    return seconds * random.uniform(1, 1 + JITTER)
 
 
 class Thresholds:
@@ -158,7 +143,7 @@ class Registrar:
             await asyncio.wait({call, draining}, return_when=asyncio.FIRST_COMPLETED)
             first = self._thresholds.well is None
             pause = FIRST_LOOK if first else self._settings.interval_seconds
-            await asyncio.wait({draining}, timeout=pause * random.uniform(1, 1 + JITTER))
+            await asyncio.wait({draining}, timeout=jittered(pause))
         self._leaving = True
         await self._leave(call)
 
@@ -242,8 +227,7 @@ class Registrar:
         self._state.listed = seen == "listed"
         if seen == "unknown":
             await self._register_again(note)
-        pause = self._settings.read_back_seconds
-        self._read_at = self._clock() + pause * random.uniform(1, 1 + JITTER)
+        self._read_at = self._clock() + jittered(self._settings.read_back_seconds)
 
     def _note(self, reason: str) -> str:
         """Why the pod is ready or not, with the checks that fail."""
@@ -298,7 +282,7 @@ class Registrar:
                 why = str(error) or repr(error)
             else:
                 return ""
-            pause = min(delay * random.uniform(1, 1 + JITTER), max(0.0, until - self._clock()))
+            pause = min(jittered(delay), max(0.0, until - self._clock()))
             delay = min(LONGEST_DELAY, 2 * delay)
             await asyncio.sleep(pause)
         return why

@@ -12,7 +12,7 @@ import pytest
 
 from app.lifecycle.registration import Registration
 from app.registry.client import Entry, RegistryError
-from app.registry.registrar import Registrar, Thresholds
+from app.registry.registrar import JITTER, Registrar, Thresholds, jittered
 from app.registry.settings import Registry
 from tests.harness import HOST, eventually
 from tests.kube import HAS_OPENSSL, certificate
@@ -41,6 +41,13 @@ def judged(rounds: str) -> str:
 )
 def test_one_round_changes_nothing(rounds: str, listed: str) -> None:
     assert judged(rounds) == listed
+
+
+def test_pods_do_not_call_at_the_same_time() -> None:
+    pauses = {jittered(5) for _ in range(100)}
+    assert len(pauses) > 90
+    assert 5 <= min(pauses) < 5.2
+    assert 5.8 < max(pauses) <= 5 * (1 + JITTER) == 6
 
 
 def registration(**fields: float) -> Registration:

@@ -164,6 +164,15 @@ def test_an_entry_that_is_lost_is_registered_again(registry: Fake, pod: Pod, str
     service.logged("registry lost the entry; registering again")
 
 
+def test_a_heartbeat_notices_that_the_entry_is_lost(registry: Fake, pod: Pod) -> None:
+    service = pod(APP_REGISTRY__READ_BACK_SECONDS="600").ready()
+    until_listed(registry, service)
+    eventually(lambda: registry.acts("read"), "the only reading")
+    registry.forget()
+    until_listed(registry, service)
+    assert len(registry.acts("read")) <= 2, "one more after it was registered again"
+
+
 def test_a_registry_that_restarts_without_its_data(registry: Fake, pod: Pod) -> None:
     service = pod().ready()
     until_listed(registry, service)
