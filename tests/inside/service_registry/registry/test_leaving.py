@@ -27,7 +27,8 @@ def removals(registry: Fake, since: float) -> list[float]:
 def test_the_entry_is_removed_first_and_then_the_readers_get_their_time(
     registry: Fake, pod: Pod, strategy: str
 ) -> None:
-    service = registered(pod, registry, APP_REGISTRY__STRATEGY=strategy)
+    long = {"APP_REGISTRY__TTL_SECONDS": "60", "APP_REGISTRY__FAILURES": "100"}
+    service = registered(pod, registry, APP_REGISTRY__STRATEGY=strategy, **long)
     service.drain()
     (first,) = eventually(lambda: removals(registry, service.signalled), "the removal")[:1]
     assert first - service.signalled < 0.9, "before the readers' second is over"
