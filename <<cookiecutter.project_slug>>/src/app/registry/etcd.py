@@ -18,8 +18,8 @@ from app.registry.client import (
 )
 from app.registry.settings import Registry
 
-#: What etcd 3.4 answers with 400 to a token that it does not know any more; newer ones with 401.
-OLD_TOKEN = ("invalid auth token", "revision of auth store is old")
+#: What etcd answers with 400 to a JWT from before a change of users; to an unknown token, 401.
+OUTDATED = "revision of auth store is old"
 
 
 class Etcd:
@@ -79,8 +79,7 @@ class Etcd:
 
     async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         response = await self.http.call("POST", path, json=body)
-        # A token that was lost with a restart, or is older than a change of users.
-        if response.status == 400 and any(text in response.text for text in OLD_TOKEN):
+        if response.status == 400 and OUTDATED in response.text:
             raise RefusedError("the registry does not accept the token")
         if not response.ok:
             raise response.error()

@@ -59,8 +59,8 @@ class Call:
 class RegistryServer:
     """A registry on a port of its own, which it keeps when it is down for a while.
 
-    ``faults`` maps acts, or "any", to what happens instead: a status, "hang", "garbage", "drop",
-    or a number of seconds by which the answer is late.
+    ``faults`` maps acts, or "any", to what happens instead: a status or an answer, "hang",
+    "garbage", "drop", or a number of seconds by which the answer is late.
     """
 
     #: For a registry over TLS.
@@ -68,7 +68,7 @@ class RegistryServer:
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
-        self.faults: dict[str, int | float | str] = {}
+        self.faults: dict[str, int | float | str | Answer] = {}
         self.lock = threading.RLock()
         self._server: Server | None = None
         self._port = 0
@@ -145,6 +145,8 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(fault)
             with self.registry.lock:
                 self._send(self.registry.answer(act, request))
+        elif isinstance(fault, Answer):
+            self._send(fault)
         elif isinstance(fault, int):
             self._send(Answer(fault, "as the test wants it"))
         elif fault == "garbage":

@@ -55,13 +55,14 @@ def test_a_pod_that_was_never_registered_waits_for_nobody(registry: Fake, pod: P
 
 
 def test_a_removal_that_fails_is_tried_again(registry: Fake, pod: Pod) -> None:
-    service = registered(pod, registry)
+    service = registered(pod, registry, APP_REGISTRY__TTL_SECONDS="60")
     registry.faults["deregister"] = 500
     service.drain()
     eventually(lambda: len(removals(registry, service.signalled)) > 1, "a second attempt")
     del registry.faults["deregister"]
     assert service.ended() == 0
     assert service.logged("removed from the registry")
+    assert service.report["seconds"]["draining"] < 9, "the removal decides, not the limit of 10 s"
     assert registry.readers() == set()
 
 

@@ -1,10 +1,12 @@
 """What only etcd has: users, and tokens that a restart forgets."""
 
+import json
 from pathlib import Path
 
 from tests.harness import eventually
 from tests.registry.conftest import Pod
 from tests.registry.fake import CREDENTIALS, Fake
+from tests.registry.server import Answer
 
 
 def test_a_password_in_a_file_is_read_at_each_login(
@@ -39,3 +41,14 @@ def test_a_token_that_is_lost_with_a_restart_is_replaced(registry: Fake, pod: Po
     service.drain()
     assert service.ended() == 0
     assert registry.readers() == set()
+
+
+def test_a_token_from_before_a_change_of_users_is_replaced(registry: Fake, pod: Pod) -> None:
+    registry.demand(credentials=True)
+    service = pod(**CREDENTIALS).ready()
+    service.logged("registered")
+    said = json.dumps({"error": "etcdserver: revision of auth store is old", "code": 3})
+    registry.faults["beat"] = Answer(400, said)
+    eventually(lambda: len(registry.acts("login")) >= 2, "a second login")
+    del registry.faults["beat"]
+    eventually(lambda: not service.status()["registration"]["missing"], "the next heartbeat")
