@@ -74,11 +74,12 @@ class DrainPolicy:
 
 #% if cookiecutter.service_registry == "none"
         min(limit, max(floor, endpoint gone + slack, last new request + quiet))
+
 #% else
         min(limit, max(floor, endpoint gone + slack, removed from the registry + readers,
                        last new request + quiet))
-#% endif
 
+#% endif
     and until nothing is in flight. Gone means: withdrawn in the API, and this pod no
     longer reaches itself at its Service's address. If the endpoint cannot be watched,
     or the API does not respond in time, ``fallback`` replaces that term: it counts
