@@ -136,6 +136,9 @@ class Secured(Connection):
         self._socket = self.secured
         self._reader = self.secured.makefile("rb")
 
+    def __enter__(self) -> "Secured":
+        return self
+
     @property
     def serial(self) -> str:
         """The serial number of the certificate that the service has shown."""

@@ -146,9 +146,7 @@ def test_files_that_are_written_one_after_the_other_are_taken_when_both_are_ther
 
 
 @pytest.mark.parametrize("broken", [encrypted, half_written, mismatching, empty])
-def test_a_start_with_a_broken_pair_is_refused(
-    start: Start, secret: Secret, broken: type
-) -> None:
+def test_a_start_with_a_broken_pair_is_refused(start: Start, secret: Secret, broken: type) -> None:
     secret.renew(broken())
     service = start("tests.application", **secret.settings)
     assert service.ended() == 3
@@ -167,9 +165,7 @@ def test_a_start_with_an_expired_one_is_loud(serve: Start, secret: Secret) -> No
 
 
 @pytest.mark.parametrize("missing", ["CERTIFICATE", "KEY"])
-def test_half_a_pair_of_settings_is_refused(
-    start: Start, secret: Secret, missing: str
-) -> None:
+def test_half_a_pair_of_settings_is_refused(start: Start, secret: Secret, missing: str) -> None:
     service = start(**{**secret.settings, f"APP_TLS__{missing}": ""})
     assert service.ended() == 2
     (sentence,) = service.stderr.splitlines()

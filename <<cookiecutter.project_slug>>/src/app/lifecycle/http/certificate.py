@@ -63,12 +63,10 @@ class Pair:
     not_before: float
     not_after: float
 
-    def fields(self) -> dict[str, str]:
-        """For a log line."""
-        return {
-            "serial": self.serial,
-            "expires": datetime.fromtimestamp(self.not_after, UTC).isoformat(),
-        }
+    @property
+    def expires(self) -> str:
+        """``not_after`` for a log line."""
+        return datetime.fromtimestamp(self.not_after, UTC).isoformat()
 
 
 class Certificate:
@@ -83,10 +81,10 @@ class Certificate:
         self.failures = 0
         self._complaint = ""
         self._seen, self.pair = _read(files)
+        serial, expires = self.pair.serial, self.pair.expires
+        log.info("certificate loaded", serial=serial, expires=expires)
         if self.pair.not_after <= time.time():
-            log.error("certificate has expired: issue a new one", **self.pair.fields())
-        else:
-            log.info("certificate loaded", **self.pair.fields())
+            log.error("certificate has expired: issue a new one", serial=serial, expires=expires)
 
     async def refresh(self) -> None:
         """Load the pair if its files have changed; one that is broken leaves the old one in use.
@@ -105,10 +103,13 @@ class Certificate:
             self.failures += 1
             if self._complaint != str(error):
                 self._complaint = str(error)
-                log.error("certificate not reloaded", reason=str(error), **self.pair.fields())
+                serial, expires = self.pair.serial, self.pair.expires
+                log.error(
+                    "certificate not reloaded", reason=str(error), serial=serial, expires=expires
+                )
             return
         before, self._seen, self.pair, self._complaint = self.pair.serial, seen, pair, ""
-        log.info("certificate reloaded", before=before, **pair.fields())
+        log.info("certificate reloaded", serial=pair.serial, expires=pair.expires, before=before)
 
 
 def _state(files: Files) -> State:
