@@ -135,7 +135,11 @@ class Secured(Connection):
         if protocols:
             context.set_alpn_protocols(protocols)
         try:
-            self.secured = context.wrap_socket(self._socket, server_hostname="localhost")
+            self.secured = context.wrap_socket(
+                self._socket,
+                server_hostname="localhost",
+                suppress_ragged_eofs=False,  # the end must be said
+            )
         except OSError:
             self._socket.close()
             raise

@@ -336,20 +336,30 @@ def test_a_handshake_under_way_is_waited_for_but_not_for_long(server: HttpServer
 
 
 class Echo(asyncio.Protocol):
-    """Sends back what it gets, and reads no more while that waits to be sent."""
+    """Sends back what it gets; reads no more for a turn, and while that waits to be sent."""
+
+    full = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
+        assert not self.full, "more came after a pause"
+        self.transport.pause_reading()
         self.transport.write(data)
+        asyncio.get_running_loop().call_soon(self.go_on)
+
+    def go_on(self) -> None:
+        if not self.full and not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def pause_writing(self) -> None:
-        self.transport.pause_reading()
+        self.full = True
 
     def resume_writing(self) -> None:
-        self.transport.resume_reading()
+        self.full = False
+        self.go_on()
 
 
 @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
