@@ -106,6 +106,8 @@ class Load:
         self._traffic = traffic
         #: Requests a second; a change takes effect after the next request.
         self.rate = rate
+        #: Chooses the load on whose connections the next request is sent.
+        self.route: Callable[[], Load] = lambda: self
         self._tasks = tasks
         self._shares = traffic.routes.sent()
         self._flying: set[asyncio.Task[None]] = set()
@@ -126,7 +128,7 @@ class Load:
             if (wait := due - self._traffic.clock()) > 0:
                 await asyncio.sleep(wait)
             self.late = max(self.late, self._traffic.clock() - due)
-            task = self._tasks.create_task(self._attempt(Sent(kind, due)))
+            task = self._tasks.create_task(self.route()._attempt(Sent(kind, due)))
             self._flying.add(task)
             task.add_done_callback(self._flying.discard)
             due += 1 / self.rate
