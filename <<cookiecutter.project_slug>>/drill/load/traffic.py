@@ -52,7 +52,8 @@ class KeptClient:
     """A client that keeps its connection and so stays with one pod.
 
     With ``checks`` it tests the socket before each reuse and reconnects if the
-    server has closed it. Without, it finds out by losing the request.
+    server has closed it, and does not wait for a connection in use, as pools do. Without,
+    it finds out by losing the request.
     """
 
     def __init__(self, traffic: Traffic, *, checks: bool) -> None:
@@ -61,6 +62,11 @@ class KeptClient:
         self._checks = checks
         self._connection: Connection | None = None
         self._free = asyncio.Lock()
+
+    @property
+    def busy(self) -> bool:
+        """Return whether another connection must be opened."""
+        return self._checks and self._free.locked()
 
     async def send(self, call: Call) -> Answer:
         async with self._free:
@@ -177,6 +183,9 @@ class Load:
 
     async def _reuse(self, sent: "Sent", call: Call) -> None:
         client = next(self._turns[sent.kind])
+        if client.busy:
+            await self._once(sent, call)
+            return
         try:
             answer = await client.send(call)
         finally:

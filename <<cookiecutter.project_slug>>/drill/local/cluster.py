@@ -75,11 +75,12 @@ class LocalCluster:
         self._management: dict[str, int] = {}
         # What two releases have in common.
         self.records: list[PodRecord] = stable.records if stable else []
-        self._places = stable._places if stable else places()
+        self._places: Iterator[Place] = stable._places if stable else places()
 #% if cookiecutter.monitoring == "prometheus"
-        self._targets = stable._targets if stable else Targets(folder.parent / "targets.json")
+        targets = folder.parent / "targets.json"
+        self._targets: Targets = stable._targets if stable else Targets(targets)
 #% endif
-        self._ledger = stable._ledger if stable else Ledger(timeline.now)
+        self._ledger: Ledger = stable._ledger if stable else Ledger(timeline.now)
 
     @property
     def changes(self) -> list[Change]:
