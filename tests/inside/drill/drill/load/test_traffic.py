@@ -57,21 +57,20 @@ def test_a_kept_connection_is_lost_to_a_close_unless_it_is_checked(checks: bool)
 @pytest.mark.parametrize(("kind", "connections"), [(Kind.CHECKED, 3), (Kind.KEPT, 1)])
 def test_a_pool_opens_another_connection_while_one_is_in_use(kind: Kind, connections: int) -> None:
     async def check() -> None:
-        opened, answer = 0, asyncio.Event()
+        opened, enough = 0, asyncio.Event()
 
         async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             nonlocal opened
             opened += 1
-            await answer.wait()
+            if opened == connections:
+                enough.set()
+            await enough.wait()
             await answering(OK, OK, OK)(reader, writer)
 
         async with serving(late) as port, asyncio.TaskGroup() as tasks:
             traffic = replace(traffic_to(port), routes=Routes(HELLO, shares={kind: 1}))
             load = Load(traffic, rate=KEPT_RATE, tasks=tasks)
             requests = [asyncio.create_task(load._attempt(Sent(kind, 0.0))) for _ in range(3)]
-            while opened < connections:
-                await asyncio.sleep(0.01)
-            answer.set()
             await asyncio.gather(*requests)
             await load.finish()
         assert (opened, len(traffic.ledger.samples)) == (connections, 3)
