@@ -61,6 +61,14 @@ SUITES = {
     "database": DATABASE,
     "leader_election": LEADING,
     "mesh": ["tests/test_reference.py"],
+    "tls": [
+        "tests/test_edge.py",
+        "tests/test_reference.py",
+        "tests/test_rotation.py",
+        "tests/test_settings_refused.py",
+        "tests/test_tls.py",
+        "tests/test_tls_port.py",
+    ],
     "tracing": TRACING,
 }
 CHART_SUITES = {
@@ -94,6 +102,15 @@ CHART_SUITES = {
         "tests/chart/test_rendering.py",
         "tests/chart/test_times.py::test_the_longest_stop_fits_into_the_grace_period",
     ],
+    "tls": [
+        "tests/chart/test_definitions.py",
+        "tests/chart/test_missing.py",
+        "tests/chart/test_refusals.py::test_no_value_takes_what_it_is_not",
+        "tests/chart/test_refusals.py::test_no_object_takes_a_name_it_does_not_know",
+        "tests/chart/test_rendering.py",
+        "tests/chart/test_rules.py",
+        "tests/chart/test_tls_values.py",
+    ],
     "tracing": ["tests/chart/test_rendering.py", "tests/chart/test_tracing.py"],
 }
 ANSWERS: dict[str, Answers] = {
@@ -102,6 +119,7 @@ ANSWERS: dict[str, Answers] = {
     "leader-election": {"leader_election": "yes"},
     "istio": {"mesh": "istio"},
     "linkerd": {"mesh": "linkerd"},
+    "tls": {"tls": "yes"},
     "tracing": {"tracing": "opentelemetry"},
 }
 

@@ -4,6 +4,9 @@
 """
 
 import os
+#% if cookiecutter.tls == "yes"
+import ssl
+#% endif
 import sys
 import time
 import urllib.error
@@ -12,10 +15,19 @@ import urllib.request
 url = os.environ["URL"]
 wanted = 20
 deadline = time.monotonic() + 30
+#% if cookiecutter.tls == "yes"
+# Whether the pods answer is the question; who issued their certificate, clients check.
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+#% endif
 got = 0
 while got < wanted:
     try:
+#% if cookiecutter.tls == "yes"
+        with urllib.request.urlopen(url, timeout=5, context=context) as answer:
+#% else
         with urllib.request.urlopen(url, timeout=5) as answer:
+#% endif
             answer.read()
             got += 1
     except (urllib.error.URLError, OSError) as error:

@@ -5,6 +5,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from app.lifecycle.budget import LEAST
+#% if cookiecutter.tls == "yes"
+from app.lifecycle.http.certificate import Files
+#% endif
 from app.lifecycle.http.forwarded import Proxy
 from app.lifecycle.http.limits import Limits
 from app.lifecycle.kubernetes.identity import Cluster, Identity, ServiceName
@@ -53,6 +56,14 @@ def options(settings: Settings) -> Options:
             root_path=settings.proxy.root_path,
         ),
         shedding=shedding(settings.requests),
+#% if cookiecutter.tls == "yes"
+        tls=Files.named(
+            settings.tls.certificate,
+            settings.tls.key,
+            minimum=settings.tls.minimum_version,
+            check=settings.tls.check_seconds,
+        ),
+#% endif
         version=version("<< cookiecutter.project_slug >>"),
         settings=settings,
     )

@@ -22,6 +22,22 @@ CASES: dict[str, Any] = {
     "single-node": values_file("single-node"),
     "canary": values_file("canary"),
     "edge": values_file("edge"),
+#% if cookiecutter.tls == "yes"
+    "tls": {
+        "behind": "envoy",
+        "service": {"port": 443},
+        "tls": {
+            "secretName": "web-tls",
+            "minimumVersion": "1.3",
+            "hostname": "web.default.svc",
+            "caConfigMap": "internal-ca",
+        },
+        "httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}]},
+#% if cookiecutter.mesh != "none"
+        "mesh": {"enabled": False},
+#% endif
+    },
+#% endif
     "all-typed": {
         "global": {"anything": 1},
         "enabled": True,

@@ -20,6 +20,7 @@ from tests.chart.helm import Helm, found
 VERSIONS = [f"1.{minor}" for minor in range(30, 38)]
 SCHEMAS = Path(__file__).parent / "schemas"
 CUSTOM = {
+    "BackendTLSPolicy",
     "DestinationRule",
     "HTTPRoute",
     "PodMonitor",

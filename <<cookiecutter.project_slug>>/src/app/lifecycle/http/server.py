@@ -22,10 +22,17 @@ from app.lifecycle.event import Event
 from app.lifecycle.http.connections import Connection, Connections
 from app.lifecycle.http.edge import PERIOD, Edge
 from app.lifecycle.http.limits import Limits
+#% if cookiecutter.tls == "yes"
+from app.lifecycle.http.tls import Tls, TlsPort
+#% endif
 from app.lifecycle.ports import StartError
 
 log = structlog.get_logger(__name__)
 
+#% if cookiecutter.tls == "yes"
+#: Seconds that a handshake may take which a stop waits for.
+HANDSHAKE = 0.3
+#% endif
 #: Seconds that connections get to send what is buffered when they are closed.
 FLUSH = 0.5
 #: Seconds that the event loop gets to read bytes that have already arrived.
@@ -45,13 +52,20 @@ class HttpServer:
         *,
         limit: int,
         limits: Limits | None = None,
+#% if cookiecutter.tls == "yes"
+        tls: TlsPort | None = None,
+#% endif
         **options: Any,
     ) -> None:
         self._socket = sock
         limits = limits or Limits()
         self._config = uvicorn.Config(
             app,
+#% if cookiecutter.tls == "yes"
+            http=Connection if tls is None else tls.behind(Connection),  # type: ignore[arg-type]
+#% else
             http=Connection,
+#% endif
             log_config=None,
             access_log=False,
             proxy_headers=False,  # see ``forwarded``
@@ -122,9 +136,31 @@ class HttpServer:
         self._socket.close()
         return len(self._accepting)
 
+#% if cookiecutter.tls == "yes"
+    async def finish_handshakes(self) -> None:
+        """Let clients that have just connected come as far as others without TLS are at once."""
+        since = time.monotonic() - HANDSHAKE
+        for _ in range(round(HANDSHAKE / SETTLE)):
+            if not any(
+                isinstance(c, Connection)
+                and isinstance(c.transport, Tls)
+                and not c.transport.ready
+                and c.opened > since
+                for c in self.connections.connections
+            ):
+                return
+            await asyncio.sleep(SETTLE)
+
+    def _connection(self) -> asyncio.Protocol:
+        return self._config.http_protocol_class(  # type: ignore[call-arg]
+            self._config, self.connections, self._server.lifespan.state
+        )
+
+#% else
     def _connection(self) -> Connection:
         return Connection(self._config, self.connections, self._server.lifespan.state)
 
+#% endif
     def close_idle(self) -> None:
         """Close connections without a request; busy ones close after their response."""
         for connection in list(self.connections.connections):
