@@ -61,6 +61,7 @@ SUITES = {
     "database": DATABASE,
     "leader_election": LEADING,
     "mesh": ["tests/test_reference.py"],
+    "argo_rollouts": ["tests/test_reference.py"],
     "tracing": TRACING,
 }
 CHART_SUITES = {
@@ -94,6 +95,17 @@ CHART_SUITES = {
         "tests/chart/test_rendering.py",
         "tests/chart/test_times.py::test_the_longest_stop_fits_into_the_grace_period",
     ],
+    "argo_rollouts": [
+        "tests/chart/test_canary.py",
+        "tests/chart/test_missing.py",
+        "tests/chart/test_objects.py",
+        "tests/chart/test_refusals.py::test_no_value_takes_what_it_is_not",
+        "tests/chart/test_refusals.py::test_no_object_takes_a_name_it_does_not_know",
+        "tests/chart/test_rendering.py",
+        "tests/chart/test_replicas.py",
+        "tests/chart/test_rollouts.py",
+        "tests/chart/test_wiring.py",
+    ],
     "tracing": ["tests/chart/test_rendering.py", "tests/chart/test_tracing.py"],
 }
 ANSWERS: dict[str, Answers] = {
@@ -102,6 +114,7 @@ ANSWERS: dict[str, Answers] = {
     "leader-election": {"leader_election": "yes"},
     "istio": {"mesh": "istio"},
     "linkerd": {"mesh": "linkerd"},
+    "argo-rollouts": {"argo_rollouts": "yes", "mesh": "istio"},
     "tracing": {"tracing": "opentelemetry"},
 }
 
