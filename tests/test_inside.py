@@ -69,6 +69,7 @@ SUITES = {
         "tests/test_tls.py",
         "tests/test_tls_port.py",
     ],
+    "argo_rollouts": ["tests/test_reference.py"],
     "tracing": TRACING,
 }
 CHART_SUITES = {
@@ -111,6 +112,17 @@ CHART_SUITES = {
         "tests/chart/test_rules.py",
         "tests/chart/test_tls_values.py",
     ],
+    "argo_rollouts": [
+        "tests/chart/test_canary.py",
+        "tests/chart/test_missing.py",
+        "tests/chart/test_objects.py",
+        "tests/chart/test_refusals.py::test_no_value_takes_what_it_is_not",
+        "tests/chart/test_refusals.py::test_no_object_takes_a_name_it_does_not_know",
+        "tests/chart/test_rendering.py",
+        "tests/chart/test_replicas.py",
+        "tests/chart/test_rollouts.py",
+        "tests/chart/test_wiring.py",
+    ],
     "tracing": ["tests/chart/test_rendering.py", "tests/chart/test_tracing.py"],
 }
 ANSWERS: dict[str, Answers] = {
@@ -120,6 +132,7 @@ ANSWERS: dict[str, Answers] = {
     "istio": {"mesh": "istio"},
     "linkerd": {"mesh": "linkerd"},
     "tls": {"tls": "yes"},
+    "argo-rollouts": {"argo_rollouts": "yes", "mesh": "istio"},
     "tracing": {"tracing": "opentelemetry"},
 }
 

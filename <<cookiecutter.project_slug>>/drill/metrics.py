@@ -9,6 +9,8 @@ from collections.abc import Iterable
 Figures = Counter[tuple[str, bool, float]]
 
 BUCKET = re.compile(r"^http_server_request_duration_seconds_bucket\{(.+)\} (\d+)$", re.MULTILINE)
+#: Values of ``error_type`` that are the service's doing, as in the alerts.
+FAILED = re.compile(r"5..|deadline|drain|refused|shed")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
@@ -18,7 +20,7 @@ def read(texts: Iterable[str]) -> Figures:
     for text in texts:
         for labels, value in BUCKET.findall(text):
             said = dict(LABEL.findall(labels))
-            failed = said.get("error_type", "").startswith("5")
+            failed = FAILED.fullmatch(said.get("error_type", "")) is not None
             found[said.get("http_route", ""), failed, float(said["le"])] += int(value)
     return found
 
@@ -29,7 +31,7 @@ def requests(figures: Figures, route: str | None = None) -> int:
 
 
 def failures(figures: Figures) -> int:
-    """Count the requests that ended with 5xx."""
+    """Count the requests that the service did not serve."""
     return sum(n for (_, failed, le), n in figures.items() if le == math.inf and failed)
 
 

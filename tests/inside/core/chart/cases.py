@@ -357,5 +357,28 @@ CASES: dict[str, Any] = {
         "canary": {"release": "web-canary", "weight": 20},
     },
 #% endif
+#% if cookiecutter.argo_rollouts == "yes"
+    "rollout": {
+        "httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}]},
+        "argoRollouts": {
+            "enabled": True,
+            "traffic": "gateway",
+            "weights": [1, 10, 100],
+            "pauseSeconds": 600,
+            "scaleDownDelaySeconds": 60,
+            "analysis": {
+                "prometheus": "https://prometheus.example.com",
+                "intervalSeconds": 60,
+                "windowSeconds": 300,
+                "leastRequests": 1000,
+                "errorShare": 0.005,
+                "slower": 1.5,
+                "slowerSeconds": 0.1,
+                "inconclusiveLimit": 3,
+            },
+        },
+    },
+    "rollout-by-pods": {"argoRollouts": {"enabled": True}},
+#% endif
     "unwatched": {"shutdown": {"watchEndpoints": False}},
 }
