@@ -55,8 +55,14 @@ def issue(
             if password
             else serialization.NoEncryption(),
         ),
-        f"{certificate.serial_number:X}",
+        serial_of(certificate),
     )
+
+
+def serial_of(certificate: x509.Certificate) -> str:
+    """As `openssl x509 -serial` prints it: whole bytes."""
+    digits = f"{certificate.serial_number:X}"
+    return digits.zfill(len(digits) + len(digits) % 2)
 
 
 class Secret:
@@ -144,4 +150,4 @@ class Secured(Connection):
         """The serial number of the certificate that the service has shown."""
         found = self.secured.getpeercert(binary_form=True)
         assert found is not None
-        return f"{x509.load_der_x509_certificate(found).serial_number:X}"
+        return serial_of(x509.load_der_x509_certificate(found))

@@ -1,7 +1,7 @@
 """A certificate that is renewed, well or badly, while clients use the service."""
 
-import ssl
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -180,9 +180,5 @@ def test_long_lists_of_issuers_and_years_after_2050_are_understood(
     secret.renew(far._replace(certificate=b"# a comment\n" + chain))
     service = serve("tests.application", **secret.settings)
     assert shown(service) == far.serial
-    context = ssl.create_default_context(cadata=far.certificate.decode())
-    (own,) = context.get_ca_certs() or [{"notAfter": None}]
     until = metric(service, "certificate_not_after_timestamp_seconds")
-    if own["notAfter"]:
-        assert until == ssl.cert_time_to_seconds(str(own["notAfter"]))
-    assert until > 2_600_000_000
+    assert abs(until - time.time() - 365 * 30 * 86400) < 600

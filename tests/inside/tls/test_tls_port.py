@@ -83,6 +83,8 @@ def test_plain_http_is_told_to_speak_tls(serve: Start, settings: dict[str, str])
             assert "https" in json.loads(answer.body)["detail"]
             assert answer.headers["x-pod-name"] == "web-1"
             assert plain.ends()
+    with Connection(HOST, service.port) as pod:
+        assert pod.get("/readyz").headers["x-pod-name"] == "web-1"  # no mistake: see data_plane
     assert failures(service, "plain_http") == 2
     assert len(service.lines("plain HTTP on the port of TLS: make the client use https")) == 1
 

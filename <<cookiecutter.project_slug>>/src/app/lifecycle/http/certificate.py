@@ -188,7 +188,8 @@ def _facts(text: str) -> tuple[str, float, float]:
         datetime.strptime(text.decode(), f"%{'y' if tag == SHORT_YEAR else 'Y'}%m%d%H%M%S%z")
         for tag, text in _parts(fields[VALIDITY])
     ]
-    return f"{int.from_bytes(fields[SERIAL]):X}", begin.timestamp(), end.timestamp()
+    # Without the byte that keeps a number positive.
+    return fields[SERIAL].lstrip(b"\0").hex().upper(), begin.timestamp(), end.timestamp()
 
 
 def _parts(der: bytes) -> Iterator[tuple[int, bytes]]:

@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 Failure = Literal["plain_http", "handshake"]
 #: The first byte of a handshake (RFC 8446, section 5.1).
 HANDSHAKE = 0x16
+#: What a stopping pod asks at the Service's address; it only reads which pod answers.
+QUESTION = b"GET /readyz "
 #: Bytes that are decrypted at once: more than a record.
 SIZE = 64 * 1024
 
@@ -131,7 +133,8 @@ class Tls(asyncio.Transport, asyncio.Protocol):
     def _refuse(self, data: bytes) -> None:
         """Close a connection that does not begin with a handshake; HTTP gets an answer."""
         plain = data[:1].isalpha()
-        self._port.fail("plain_http" if plain else "handshake")
+        if not data.startswith(QUESTION):
+            self._port.fail("plain_http" if plain else "handshake")
         if plain:
             self._raw.write(self._port.plain_answer)
         self._raw.close()
