@@ -109,9 +109,9 @@ def wanted(answers: Answers, kind: str, name: str) -> bool:
     """Whether every answer that brings it, or a folder that it is in, does so with the value chosen."""
     names = {name, *(parent.as_posix() for parent in Path(name).parents)}
     return all(
-        names & set(values.get(answers[answer], {}).get(kind, []))
+        one in values.get(answers[answer], {}).get(kind, [])
         for answer, values in QUESTIONS["_features"].items()
-        if names & {one for brings in values.values() for one in brings.get(kind, [])}
+        for one in names & {one for brings in values.values() for one in brings.get(kind, [])}
     )
 
 

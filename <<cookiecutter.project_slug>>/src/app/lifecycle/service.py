@@ -131,6 +131,9 @@ class Service:
             uncounted=self._main_port_probes(),
             body_limit=options.limits.body_bytes,
         )
+#% if cookiecutter.service_registry != "none"
+        self.registration = self.traffic.registration
+#% endif
         self.stuck = Stuck(self.traffic, self.tasks, self.components)
         self.http_metrics = HttpMetrics()
         self.traffic.on_done.append(self.http_metrics)

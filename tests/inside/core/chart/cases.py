@@ -123,6 +123,21 @@ CASES: dict[str, Any] = {
             "annotations": {"argocd.argoproj.io/hook": "PreSync"},
         },
 #% endif
+#% if cookiecutter.service_registry != "none"
+        "registry": {
+            "url": "https://registry.infra",
+            "secret": "shop-registry",
+            "strategy": "event",
+            "service": "orders",
+            "tags": ["v1"],
+            "intervalSeconds": 2.5,
+            "ttlSeconds": 20,
+            "failures": 4,
+            "successes": 5,
+            "deregisterSeconds": 1.5,
+            "readersSeconds": 6,
+        },
+#% endif
 #% if cookiecutter.leader_election == "yes"
         "leaderElection": {
             "leaseSeconds": 20,
