@@ -42,10 +42,11 @@ TRACING = [
 ]
 #: What a database adds, and what its pool, its schema and its checks can break.
 DATABASE = [
+    "tests/buffer",
     "tests/database",
     "tests/drill/chart/test_environment.py",
     "tests/drill/test_migration.py",
-    "tests/test_buffer.py",
+    "tests/test_away_at_start.py",
     "tests/test_command.py",
     "tests/test_migrations.py",
     "tests/test_notes.py",

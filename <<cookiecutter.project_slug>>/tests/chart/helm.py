@@ -58,21 +58,19 @@ class Objects(list[Manifest]):
     def all(self, kind: str) -> list[Manifest]:
         return [o for o in self if o["kind"] == kind]
 
-#% if cookiecutter.argo_rollouts == "yes"
     @property
     def owner(self) -> Manifest:
-        """What owns the pods, the Deployment or the Rollout."""
+        """What owns the pods."""
+#% if cookiecutter.argo_rollouts == "yes"
         return (self.all("Rollout") or [self.one("Deployment")])[0]
-
+#% else
+        return self.one("Deployment")
 #% endif
+
     @property
     def pod(self) -> Manifest:
         """The specification of the service's pods."""
-#% if cookiecutter.argo_rollouts == "yes"
         spec: Manifest = self.owner["spec"]["template"]["spec"]
-#% else
-        spec: Manifest = self.one("Deployment")["spec"]["template"]["spec"]
-#% endif
         return spec
 
     @property
@@ -84,11 +82,7 @@ class Objects(list[Manifest]):
     def environment(self) -> dict[str, str]:
         """Variables with a value, those of the ConfigMap too, as the kubelet puts them together."""
         together: dict[str, str] = {}
-#% if cookiecutter.argo_rollouts == "yes"
         name = self.owner["metadata"]["name"]
-#% else
-        name = self.one("Deployment")["metadata"]["name"]
-#% endif
         for config in self.all("ConfigMap"):
             together |= config["data"] if config["metadata"]["name"] == name else {}
         return together | {e["name"]: e["value"] for e in self.container["env"] if "value" in e}

@@ -76,9 +76,8 @@ def test_a_gateway_divides_between_two_services(helm: Helm) -> None:
     strategy = canary(objects)
     services = {one["metadata"]["name"]: one["spec"] for one in objects.all("Service")}
     stable, new = (services[strategy[name]] for name in ("stableService", "canaryService"))
-    assert stable["selector"] == new["selector"] == objects.one("Rollout")["spec"]["selector"][
-        "matchLabels"
-    ], "the controller adds the hashes"
+    # The controller adds the hashes.
+    assert stable["selector"] == new["selector"] == objects.owner["spec"]["selector"]["matchLabels"]
     assert stable["ports"] == new["ports"]
     route = objects.one("HTTPRoute")
     plugin = strategy["trafficRouting"]["plugins"]["argoproj-labs/gatewayAPI"]
