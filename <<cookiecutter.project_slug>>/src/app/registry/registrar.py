@@ -303,8 +303,6 @@ class Registrar:
 
 async def describe(settings: Registry, port: int) -> str:
     """What readers of the registry see of this pod; for ``whoami``."""
-    if not settings.url:
-        return "not used: APP_REGISTRY__URL is empty"
     try:
         entry, client = entry_of(settings, port, port, ""), Chosen(settings)
         async with client.http:
