@@ -118,7 +118,7 @@ def test_istio_divides_between_two_subsets(helm: Helm) -> None:
     for route in http:
         assert [one["destination"]["subset"] for one in route["route"]] == subsets
         assert [one["weight"] for one in route["route"]] == [100, 0]
-    with pytest.raises(HelmError, match="needs mesh.enabled and mesh.route.enabled"):
+    with pytest.raises(HelmError, match="needs mesh.enabled and mesh"):
         helm.render(rollouts("istio"))
 
 
