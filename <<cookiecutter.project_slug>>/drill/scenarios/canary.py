@@ -77,7 +77,7 @@ class Canary(Scenario):
                 self.seen_at = timeline.now()
                 timeline.mark(f"the canary is worse: {self.seen}")
             else:
-                await cluster.update(new_version)
+                await cluster.update(restart)
                 await cluster.rolled_out()
             await self._give(canary, 0)
         if self.fault and not self.seen:
@@ -135,13 +135,6 @@ class Canary(Scenario):
 
 async def figures(cluster: Cluster) -> metrics.Figures:
     return metrics.read((await cluster.metrics()).values())
-
-
-def new_version(deployment: dict[str, Any]) -> None:
-    """Turn the stable release into the canary's version."""
-    restart(deployment)
-    labels = deployment["spec"]["template"]["metadata"]["labels"]
-    labels["app.kubernetes.io/version"] = TAG
 
 
 def faulty(deployment: dict[str, Any], fault: str) -> None:
