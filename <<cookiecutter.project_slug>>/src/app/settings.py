@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.database.settings import Database, Migrations, Outbox
 #% endif
 #% if cookiecutter.tls == "yes"
-from app.lifecycle.http.tls_settings import Tls
+from app.lifecycle.certificate_settings import Tls
 #% endif
 from app.lifecycle.request_settings import Requests, WebSockets
 #% if cookiecutter.service_registry == "none"

@@ -298,7 +298,8 @@ def test_a_client_in_the_queue_of_the_kernel_is_served(server: HttpServer) -> No
     async def serve_it() -> None:
         address = server._socket.getsockname()
         await server.start()
-        client = socket.create_connection(address, timeout=20)  # the loop does not run: nobody accepts it
+        # The loop does not run meanwhile, so nobody accepts it.
+        client = socket.create_connection(address, timeout=20)
         assert server.close_listener() == 1
         answering = asyncio.create_task(ask_over_tls(client))
         await asyncio.sleep(0)
@@ -315,8 +316,8 @@ def test_a_handshake_under_way_is_waited_for_but_not_for_long(server: HttpServer
         await server.start()
         for stalls in (False, True):
             client = socket.create_connection(address, timeout=20)
-            while len(server.connections.connections) != 1:
-                await asyncio.sleep(0.01)  # noqa: ASYNC110 (nothing signals it)
+            while len(server.connections.connections) != 1:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
             began = time.monotonic()
             waiting = asyncio.create_task(server.finish_handshakes())
             await asyncio.sleep(0.1)
