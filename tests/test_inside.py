@@ -153,7 +153,7 @@ ANSWERS: dict[str, Answers] = {
     "linkerd": {"mesh": "linkerd"},
     "tls": {"tls": "yes"},
     "argo-rollouts": {"argo_rollouts": "yes", "mesh": "istio"},
-    "consul": {"service_registry": "consul"},
+    "consul": {"service_registry": "consul", "tls": "yes"},
     "nacos": {"service_registry": "nacos"},
     "etcd": {"service_registry": "etcd"},
     "tracing": {"tracing": "opentelemetry"},

@@ -15,9 +15,8 @@ from drill.chart import Patch
 from drill.errors import DrillError
 from drill.load.client import ask
 from drill.load.ledger import Ledger
-from drill.local import route
 from drill.local.api import SliceApi
-from drill.local.clients import Clients
+from drill.local.clients import Clients, routed_share
 from drill.local.containers import Container, Manifests, Rendered
 from drill.local.deployment import Deployment, ReplicaSet
 from drill.local.endpoints import EndpointTable, Service
@@ -183,9 +182,9 @@ class LocalCluster:
         stable, plan = self._stable, self._plan
         name = (await self._render()).service["metadata"]["name"]
         values = stable._plan.values
-        share = await asyncio.to_thread(route.share, values, plan.release, name, weight)
+        part = await asyncio.to_thread(routed_share, values, plan.release, name, weight)
         await asyncio.sleep(random.uniform(*plan.propagation))
-        stable._clients.divide(self._clients, share)
+        stable._clients.divide(self._clients, part)
 
     async def settled(self) -> None:
         within = self.workload.template.grace + self.workload.progress_deadline

@@ -53,7 +53,8 @@ def _registry(settings: Settings) -> Facts:
 
     from app.registry import registrar
 
-    yield "registry", asyncio.run(registrar.describe(settings.registry, settings.port))
+    if settings.registry.url:
+        yield "registry", asyncio.run(registrar.describe(settings.registry, settings.port))
 
 
 #% endif

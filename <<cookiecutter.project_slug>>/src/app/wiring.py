@@ -140,9 +140,21 @@ def cluster(settings: Settings) -> Cluster:
 def registered(service: Service, settings: Settings) -> AbstractAsyncContextManager[None]:
     """Keep the pod in the service registry while it is ready."""
     health = settings.port if settings.probes.main_port else settings.management_port
+#% if cookiecutter.tls == "yes"
+    return registrar.registered(
+        service,
+        settings.registry,
+        port=settings.port,
+        health_port=health,
+        secure=bool(settings.tls.certificate),
+    )
+
+
+#% else
     return registrar.registered(service, settings.registry, port=settings.port, health_port=health)
 
 
+#% endif
 #% endif
 def configure_logging(service: Service, settings: Settings) -> None:
     """Log to standard output, with a line for each request if that is asked for."""

@@ -63,10 +63,11 @@ class Objects(list[Manifest]):
         """What owns the pods."""
 #% if cookiecutter.argo_rollouts == "yes"
         return (self.all("Rollout") or [self.one("Deployment")])[0]
+
 #% else
         return self.one("Deployment")
-#% endif
 
+#% endif
     @property
     def pod(self) -> Manifest:
         """The specification of the service's pods."""

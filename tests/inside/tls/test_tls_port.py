@@ -17,8 +17,11 @@ import uvloop
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from app.lifecycle.asgi import Receive, Scope, Send
 from app.lifecycle.http.certificate import Certificate, Files
+from app.lifecycle.http.server import HANDSHAKE, HttpServer
 from app.lifecycle.http.tls import TlsPort
+from app.lifecycle.ports import bind
 from tests.certificates import ANYBODY, Issued, Secret, Secured, issue
 from tests.conftest import Start
 from tests.harness import HOST, eventually
@@ -258,6 +261,77 @@ def test_a_stop_under_load_loses_nothing(serve: Start, settings: dict[str, str])
     assert lost == []
     assert leaving.report["cut"] == []
     assert leaving.report["requests_served"] > 0
+
+
+async def bare(scope: Scope, receive: Receive, send: Send) -> None:
+    """An application without a framework."""
+    if scope["type"] == "lifespan":
+        while (kind := (await receive())["type"]) != "lifespan.shutdown":
+            await send({"type": f"{kind}.complete"})
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    headers = [(b"content-length", b"2")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+async def ask_over_tls(client: socket.socket) -> bytes:
+    """Shake hands and ask on a connection that is open."""
+
+    def ask() -> bytes:
+        with ANYBODY.wrap_socket(client) as secured:
+            secured.sendall(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            return b"".join(iter(lambda: secured.recv(1000), b""))
+
+    return await asyncio.to_thread(ask)
+
+
+@pytest.fixture
+def server(tmp_path: Path, issued: Issued) -> HttpServer:
+    secret = Secret(tmp_path / "secret", issued)
+    files = Files(secret.folder / "tls.crt", secret.folder / "tls.key")
+    port = TlsPort(Certificate(files))
+    return HttpServer(bare, bind(HOST, 0, "APP_PORT"), limit=10, tls=port)
+
+
+def test_a_client_in_the_queue_of_the_kernel_is_served(server: HttpServer) -> None:
+    async def serve_it() -> None:
+        address = server._socket.getsockname()
+        await server.start()
+        client = socket.create_connection(address, timeout=20)  # the loop does not run: nobody accepts it
+        assert server.close_listener() == 1
+        answering = asyncio.create_task(ask_over_tls(client))
+        await asyncio.sleep(0)
+        await server.finish_handshakes()
+        assert (await answering).endswith(b"ok")
+        await server.close_connections()
+
+    uvloop.run(serve_it())
+
+
+def test_a_handshake_under_way_is_waited_for_but_not_for_long(server: HttpServer) -> None:
+    async def serve_it() -> None:
+        address = server._socket.getsockname()
+        await server.start()
+        for stalls in (False, True):
+            client = socket.create_connection(address, timeout=20)
+            while len(server.connections.connections) != 1:
+                await asyncio.sleep(0.01)  # noqa: ASYNC110 (nothing signals it)
+            began = time.monotonic()
+            waiting = asyncio.create_task(server.finish_handshakes())
+            await asyncio.sleep(0.1)
+            assert not waiting.done()
+            if stalls:
+                await waiting
+                assert HANDSHAKE <= time.monotonic() - began < HANDSHAKE + 2
+                client.close()
+            else:
+                assert (await ask_over_tls(client)).endswith(b"ok")
+                await waiting
+        server.close_listener()
+        await server.close_connections()
+
+    uvloop.run(serve_it())
 
 
 class Echo(asyncio.Protocol):

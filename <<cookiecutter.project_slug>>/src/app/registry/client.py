@@ -62,21 +62,44 @@ class Entry:
         return {**(self.meta or {}), "health": self.health}
 
 
+#% if cookiecutter.tls == "yes"
+def entry_of(
+    settings: Registry, port: int, health_port: int, version: str, *, secure: bool = False
+) -> Entry:
+    """The entry of this pod; ``secure``: ``port`` speaks TLS.
+
+    Raises RegistryError if its address is not known.
+    """
+#% else
 def entry_of(settings: Registry, port: int, health_port: int, version: str) -> Entry:
     """The entry of this pod. Raises RegistryError if its address is not known."""
+#% endif
     identity = Identity.from_environment()
     address = settings.address or next(iter(identity.addresses), "")
     if not address:
         raise RegistryError("the address of this pod is not known: set APP_REGISTRY__ADDRESS")
     host = f"[{address}]" if ":" in address else address
+#% if cookiecutter.tls == "yes"
+    scheme = "https" if secure and health_port == port else "http"
+    # By this name clients of Spring Cloud learn that they must use https.
+    mark = {"secure": "true"} if secure else {}
+#% endif
     return Entry(
         service=settings.service,
         id=identity.pod or f"{settings.service}-{address.replace(':', '-')}-{port}",
         address=address,
         port=port,
+#% if cookiecutter.tls == "yes"
+        health=f"{scheme}://{host}:{health_port}/readyz",
+#% else
         health=f"http://{host}:{health_port}/readyz",
+#% endif
         tags=tuple(listed(settings.tags)),
+#% if cookiecutter.tls == "yes"
+        meta={**identity.fields(), **mark, "version": version},
+#% else
         meta={**identity.fields(), "version": version},
+#% endif
     )
 
 

@@ -51,17 +51,30 @@ class Service(Protocol):
 
 @contextlib.asynccontextmanager
 async def registered(
+#% if cookiecutter.tls == "yes"
+    service: Service, settings: Registry, *, port: int, health_port: int, secure: bool
+#% else
     service: Service, settings: Registry, *, port: int, health_port: int
+#% endif
 ) -> AsyncIterator[None]:
     """Keep the pod registered while it is ready; errors are logged and never end the service.
 
+#% if cookiecutter.tls == "yes"
+    ``health_port`` is the one with /readyz; ``secure``: ``port`` speaks TLS. Raises
+    RegistryError if the pod's address is not known, or the CA cannot be read.
+#% else
     ``health_port`` is the one with /readyz. Raises RegistryError if the pod's address is not
     known, or the CA cannot be read.
+#% endif
     """
     if not settings.url:
         yield
         return
+#% if cookiecutter.tls == "yes"
+    entry = entry_of(settings, port, health_port, service.version, secure=secure)
+#% else
     entry = entry_of(settings, port, health_port, service.version)
+#% endif
     client = Chosen(settings)
     state = service.registration
     state.url, state.strategy, state.entry = redacted(settings.url), settings.strategy, entry.id
@@ -290,8 +303,6 @@ class Registrar:
 
 async def describe(settings: Registry, port: int) -> str:
     """What readers of the registry see of this pod; for ``whoami``."""
-    if not settings.url:
-        return "not used: APP_REGISTRY__URL is empty"
     try:
         entry, client = entry_of(settings, port, port, ""), Chosen(settings)
         async with client.http:

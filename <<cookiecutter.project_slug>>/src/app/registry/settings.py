@@ -50,8 +50,12 @@ class Registry(Group):
         default="",
         description="File with the password, read at each login, so that it can be rotated.",
     )
-    namespace: str = Field(default="public", min_length=1, description="Namespace of Nacos.")
-    group: str = Field(default="DEFAULT_GROUP", min_length=1, description="Group in Nacos.")
+    namespace: Annotated[str, matches(r"[-\w]+", "public")] = Field(
+        default="public", min_length=1, description="Namespace of Nacos."
+    )
+    group: Annotated[str, matches(r"[-\w.:]+", "DEFAULT_GROUP")] = Field(
+        default="DEFAULT_GROUP", min_length=1, description="Group in Nacos."
+    )
 #% endif
 #% if cookiecutter.service_registry == "etcd"
     url: Annotated[str, matches(r"https?://[^/\s@]+/?", "http://etcd:2379")] = Field(

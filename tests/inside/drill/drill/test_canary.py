@@ -14,7 +14,7 @@ from drill import metrics
 from drill.chart import Release, Values
 from drill.errors import DrillError
 from drill.load.ledger import Kind, Lost, Reason, Sample
-from drill.local import route
+from drill.local.clients import routed_share
 from drill.plan import Plan
 from drill.record import PodRecord, Timeline
 from drill.scenarios import SCENARIOS, canary
@@ -139,12 +139,12 @@ def test_a_gateway_notices_that_a_connection_to_a_pod_was_closed() -> None:
 @pytest.mark.parametrize("weight", [0, 5, 100])
 def test_the_share_is_that_of_the_charts_route(weight: int) -> None:
     service = Release.render(Values(), "canary").one("Service")["metadata"]["name"]
-    assert route.share(Values(), "canary", service, weight) == weight / 100
+    assert routed_share(Values(), "canary", service, weight) == weight / 100
 
 
 def test_a_canary_that_the_route_does_not_name_is_refused() -> None:
     with pytest.raises(DrillError, match="not to the canary's Service other"):
-        route.share(Values(), "canary", "other", 5)
+        routed_share(Values(), "canary", "other", 5)
 
 
 class Fake:

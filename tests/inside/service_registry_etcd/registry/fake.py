@@ -16,6 +16,7 @@ from tests.registry.server import Answer, Json, RegistryServer, Request
 
 CREDENTIALS = {"APP_REGISTRY__USERNAME": "web", "APP_REGISTRY__PASSWORD": "secret-of-the-test"}
 STRATEGIES = ("heartbeat", "event")
+ROOT = {"name": "root", "password": "root"}
 ACTS = {
     "/v3/kv/put": "register",
     "/v3/lease/grant": "grant",
@@ -42,11 +43,14 @@ class Fake(RegistryServer):
         self._command += ["--initial-cluster", f"default=http://{HOST}:{peer}"]
         self._etcd: subprocess.Popen[bytes] | None = None
         self._own_token = ""
+        self._secured = False
         super().__init__()
 
     def up(self) -> None:
         self._etcd = subprocess.Popen(self._command, stderr=subprocess.DEVNULL)
         eventually(self._healthy, "etcd to be healthy")
+        if self._secured:
+            self._log_in()
         super().up()
 
     def down(self) -> None:
@@ -106,11 +110,10 @@ class Fake(RegistryServer):
     def demand(self, credentials: bool) -> None:
         """Turn authentication on, with the password of CREDENTIALS or another."""
         password = CREDENTIALS["APP_REGISTRY__PASSWORD"] if credentials else "another"
-        if self._own_token:
+        if self._secured:
             self._own("/v3/auth/user/changepw", {"name": "web", "password": password})
             return
-        own = {"name": "root", "password": "root"}
-        self._own("/v3/auth/user/add", own)
+        self._own("/v3/auth/user/add", ROOT)
         self._own("/v3/auth/user/grant", {"user": "root", "role": "root"})
         self._own("/v3/auth/user/add", {"name": "web", "password": password})
         self._own("/v3/auth/role/add", {"name": "services"})
@@ -122,7 +125,12 @@ class Fake(RegistryServer):
         self._own("/v3/auth/role/grant", {"name": "services", "perm": permission})
         self._own("/v3/auth/user/grant", {"user": "web", "role": "services"})
         self._own("/v3/auth/enable", {})
-        self._own_token = str(self._own("/v3/auth/authenticate", own)["token"])
+        self._log_in()
+
+    def _log_in(self) -> None:
+        """As an administrator; a restart of etcd forgets all tokens."""
+        self._secured, self._own_token = True, ""
+        self._own_token = str(self._own("/v3/auth/authenticate", ROOT)["token"])
 
     def facts(self) -> Json:
         (one,) = self._values()

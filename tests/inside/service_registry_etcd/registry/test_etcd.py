@@ -1,4 +1,4 @@
-"""What only etcd has: passwords, and a lease that others can end."""
+"""What only etcd has: users, and tokens that a restart forgets."""
 
 from pathlib import Path
 
@@ -25,3 +25,17 @@ def test_a_password_in_a_file_is_read_at_each_login(
     assert str(password) in why[0]["why"]
     password.write_text(CREDENTIALS["APP_REGISTRY__PASSWORD"] + "\n")
     service.logged("registered")
+
+
+def test_a_token_that_is_lost_with_a_restart_is_replaced(registry: Fake, pod: Pod) -> None:
+    registry.demand(credentials=True)
+    service = pod(**CREDENTIALS).ready()
+    service.logged("registered")
+    registry.down()
+    service.logged("registry failed; retrying")
+    registry.up()
+    service.logged("registry works again")
+    eventually(lambda: registry.readers(), "the pod to be listed")
+    service.drain()
+    assert service.ended() == 0
+    assert registry.readers() == set()

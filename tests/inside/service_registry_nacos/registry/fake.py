@@ -41,6 +41,7 @@ class Fake(RegistryServer):
         self.password = ""
         self.ttl = 18000.0
         self.unknown_status = 200
+        self.refused = 0
         self._tokens: dict[str, float] = {}
         super().__init__()
 
@@ -61,6 +62,7 @@ class Fake(RegistryServer):
             return self._login(request.form)
         expires = self._tokens.get(request.headers.get("accesstoken", ""), 0.0)
         if self.password and act != "list" and time.monotonic() > expires:
+            self.refused += 1
             return failure(403, 10001, "access denied")
         if act in ("read", "list"):
             return self._list(request.query)

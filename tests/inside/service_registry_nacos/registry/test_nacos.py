@@ -16,6 +16,7 @@ def test_a_token_is_renewed_before_it_ends(registry: Fake, pod: Pod) -> None:
     service.logged("registered")
     eventually(lambda: len(registry.acts("login")) >= 3, "two renewals")
     assert service.status()["registration"]["failures"] == 0
+    assert registry.refused == 0
 
 
 def test_a_token_that_the_server_has_forgotten_is_replaced(registry: Fake, pod: Pod) -> None:

@@ -139,16 +139,17 @@ class HttpServer:
 #% if cookiecutter.tls == "yes"
     async def finish_handshakes(self) -> None:
         """Let clients that have just connected come as far as others without TLS are at once."""
-        since = time.monotonic() - HANDSHAKE
-        for _ in range(round(HANDSHAKE / SETTLE)):
-            if not any(
-                isinstance(c, Connection)
-                and isinstance(c.transport, Tls)
-                and not c.transport.ready
-                and c.opened > since
-                for c in self.connections.connections
-            ):
-                return
+        since, waited = time.monotonic() - HANDSHAKE, 0
+        while waited < HANDSHAKE / SETTLE and any(
+            isinstance(c, Connection)
+            and isinstance(c.transport, Tls)
+            and not c.transport.ready
+            and c.opened > since
+            for c in self.connections.connections
+        ):
+            waited += 1
+            await asyncio.sleep(SETTLE)
+        if waited:  # the request comes behind the handshake
             await asyncio.sleep(SETTLE)
 
     def _connection(self) -> asyncio.Protocol:
