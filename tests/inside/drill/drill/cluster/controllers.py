@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.drill.cluster.apiserver import ApiServer
-from tests.drill.cluster.endpoints import is_ready, slice_of
+from tests.drill.cluster.endpoints import slice_of
+from tests.drill.cluster.podstate import has_ended, hash_of, is_ready, ready_path
 from tests.drill.cluster.store import Json, Store, now, selected
 
 #: Seconds from the creation, and from the deletion.
@@ -287,17 +288,3 @@ class Controllers:
 
 def wall() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
-
-
-def hash_of(pod: Json) -> str:
-    return str(pod["metadata"]["labels"]["pod-template-hash"])
-
-
-def has_ended(pod: Json) -> bool:
-    statuses = pod.get("status", {}).get("containerStatuses") or [{"state": {}}]
-    return "terminated" in statuses[0]["state"]
-
-
-def ready_path(pod: Json) -> str:
-    probe = pod["spec"]["containers"][0].get("readinessProbe", {})
-    return str(probe.get("httpGet", {}).get("path", ""))

@@ -1,5 +1,6 @@
 """The EndpointSlice of a Service, as the controller writes it."""
 
+from tests.drill.cluster.podstate import is_ready
 from tests.drill.cluster.store import Json
 
 
@@ -27,8 +28,3 @@ def _endpoint(pod: Json) -> Json:
         },
         "targetRef": {"kind": "Pod", "name": pod["metadata"]["name"]},
     }
-
-
-def is_ready(pod: Json) -> bool:
-    conditions = pod.get("status", {}).get("conditions", [])
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
