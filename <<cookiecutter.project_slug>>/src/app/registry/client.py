@@ -62,16 +62,22 @@ class Entry:
         return {**(self.meta or {}), "health": self.health}
 
 
-#% if cookiecutter.tls == "yes"
 def entry_of(
-    settings: Registry, port: int, health_port: int, version: str, *, secure: bool = False
+    settings: Registry,
+    port: int,
+    health_port: int,
+    version: str,
+#% if cookiecutter.tls == "yes"
+    *,
+    secure: bool = False,
+#% endif
 ) -> Entry:
+#% if cookiecutter.tls == "yes"
     """The entry of this pod; ``secure``: ``port`` speaks TLS.
 
     Raises RegistryError if its address is not known.
     """
 #% else
-def entry_of(settings: Registry, port: int, health_port: int, version: str) -> Entry:
     """The entry of this pod. Raises RegistryError if its address is not known."""
 #% endif
     identity = Identity.from_environment()
@@ -79,27 +85,23 @@ def entry_of(settings: Registry, port: int, health_port: int, version: str) -> E
     if not address:
         raise RegistryError("the address of this pod is not known: set APP_REGISTRY__ADDRESS")
     host = f"[{address}]" if ":" in address else address
+    health = f"http://{host}:{health_port}/readyz"
+    facts = {**identity.fields(), "version": version}
 #% if cookiecutter.tls == "yes"
-    scheme = "https" if secure and health_port == port else "http"
-    # By this name clients of Spring Cloud learn that they must use https.
-    mark = {"secure": "true"} if secure else {}
+    if secure:
+        # By this name clients of Spring Cloud learn that they must use https.
+        facts["secure"] = "true"
+        if health_port == port:
+            health = health.replace("http:", "https:")
 #% endif
     return Entry(
         service=settings.service,
         id=identity.pod or f"{settings.service}-{address.replace(':', '-')}-{port}",
         address=address,
         port=port,
-#% if cookiecutter.tls == "yes"
-        health=f"{scheme}://{host}:{health_port}/readyz",
-#% else
-        health=f"http://{host}:{health_port}/readyz",
-#% endif
+        health=health,
         tags=tuple(listed(settings.tags)),
-#% if cookiecutter.tls == "yes"
-        meta={**identity.fields(), **mark, "version": version},
-#% else
-        meta={**identity.fields(), "version": version},
-#% endif
+        meta=facts,
     )
 
 

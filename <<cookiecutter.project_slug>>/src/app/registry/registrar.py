@@ -51,10 +51,13 @@ class Service(Protocol):
 
 @contextlib.asynccontextmanager
 async def registered(
+    service: Service,
+    settings: Registry,
+    *,
+    port: int,
+    health_port: int,
 #% if cookiecutter.tls == "yes"
-    service: Service, settings: Registry, *, port: int, health_port: int, secure: bool
-#% else
-    service: Service, settings: Registry, *, port: int, health_port: int
+    secure: bool,
 #% endif
 ) -> AsyncIterator[None]:
     """Keep the pod registered while it is ready; errors are logged and never end the service.
@@ -70,11 +73,15 @@ async def registered(
     if not settings.url:
         yield
         return
+    entry = entry_of(
+        settings,
+        port,
+        health_port,
+        service.version,
 #% if cookiecutter.tls == "yes"
-    entry = entry_of(settings, port, health_port, service.version, secure=secure)
-#% else
-    entry = entry_of(settings, port, health_port, service.version)
+        secure=secure,
 #% endif
+    )
     client = Chosen(settings)
     state = service.registration
     state.url, state.strategy, state.entry = redacted(settings.url), settings.strategy, entry.id
