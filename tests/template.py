@@ -106,9 +106,13 @@ class Template:
         (self.folder / BODY.name / path).unlink()
 
     def add_inside_tests(self, **answers: str) -> None:
-        """Lay ``tests/inside`` over the body's tests: ``core``, and a folder for each answer that brings something."""
-        chosen = DEFAULTS | answers
-        for room in ["core", *(name for name, value in chosen.items() if value not in NOTHING)]:
+        """Lay ``tests/inside`` over the body's tests.
+
+        These are ``core``, a folder for each answer that brings something, and one for its value if there is any.
+        """
+        brought = {name: value for name, value in (DEFAULTS | answers).items() if value not in NOTHING}
+        values = [f"{name}_{value}" for name, value in brought.items() if (INSIDE / f"{name}_{value}").is_dir()]
+        for room in ["core", *brought, *values]:
             for source in sorted((INSIDE / room).rglob("*")):
                 target = self.folder / BODY.name / "tests" / source.relative_to(INSIDE / room)
                 if source.is_file() and "__pycache__" not in source.parts:

@@ -109,9 +109,9 @@ def wanted(answers: Answers, kind: str, name: str) -> bool:
     """Whether every answer that brings it, or a folder that it is in, does so with the value chosen."""
     names = {name, *(parent.as_posix() for parent in Path(name).parents)}
     return all(
-        names & set(values.get(answers[answer], {}).get(kind, []))
+        one in values.get(answers[answer], {}).get(kind, [])
         for answer, values in QUESTIONS["_features"].items()
-        if names & {one for brings in values.values() for one in brings.get(kind, [])}
+        for one in names & {one for brings in values.values() for one in brings.get(kind, [])}
     )
 
 
@@ -189,6 +189,13 @@ def test_without_a_mesh_no_file_speaks_of_what_it_brings(bake: Bake) -> None:
         project = bake(mesh=mesh)
         found = [(path.as_posix(), re.search(pattern, read(project, path))) for path in files_in(project)]
         assert [(path, match[0]) for path, match in found if match] == [], mesh
+
+
+def test_without_argo_rollouts_no_file_speaks_of_it_but_as_an_alternative(bake: Bake) -> None:
+    project = bake(argo_rollouts="no")
+    words = re.compile(r"argoproj|argoRollouts|AnalysisTemplate|kind: Rollout|rollouts-pod|kubectl argo|rollouts\.md")
+    found = [(path.as_posix(), words.search(read(project, path))) for path in files_in(project)]
+    assert [(path, match[0]) for path, match in found if match] == []
 
 
 def test_without_monitoring_no_file_speaks_of_it(bake: Bake) -> None:

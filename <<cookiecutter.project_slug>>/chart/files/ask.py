@@ -19,15 +19,13 @@ deadline = time.monotonic() + 30
 # Whether the pods answer is the question; who issued their certificate, clients check.
 context = ssl.create_default_context()
 context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+https = urllib.request.HTTPSHandler(context=context)
+urllib.request.install_opener(urllib.request.build_opener(https))
 #% endif
 got = 0
 while got < wanted:
     try:
-#% if cookiecutter.tls == "yes"
-        with urllib.request.urlopen(url, timeout=5, context=context) as answer:
-#% else
         with urllib.request.urlopen(url, timeout=5) as answer:
-#% endif
             answer.read()
             got += 1
     except (urllib.error.URLError, OSError) as error:

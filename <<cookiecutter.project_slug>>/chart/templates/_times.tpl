@@ -16,7 +16,12 @@ null, and their sums. Times are added up only here.
 {{- $floor := ternary $router.floor $typed.floorSeconds (kindIs "invalid" $typed.floorSeconds) -}}
 {{- $slack := ternary $router.slack $typed.slackSeconds (kindIs "invalid" $typed.slackSeconds) -}}
 {{- $fallback := ternary $router.fallback $typed.fallbackSeconds (kindIs "invalid" $typed.fallbackSeconds) -}}
+#% if cookiecutter.service_registry == "none"
 {{- $limit := ternary (addf (maxf $floor $fallback) 13) $typed.limitSeconds (kindIs "invalid" $typed.limitSeconds) -}}
+#% else
+{{- $removed := ternary (addf .Values.registry.deregisterSeconds .Values.registry.readersSeconds) 0.0 (ne .Values.registry.url "") -}}
+{{- $limit := ternary (addf (maxf $floor $fallback $removed) 13) $typed.limitSeconds (kindIs "invalid" $typed.limitSeconds) -}}
+#% endif
 {{- $requests := .Values.requests -}}
 {{- $proxyTimeout := ternary $router.timeout $requests.proxyTimeoutSeconds (kindIs "invalid" $requests.proxyTimeoutSeconds) -}}
 {{- $within := ternary (minf $limit (maxf 0.5 (subf $proxyTimeout 1))) $limit (gt (float64 $proxyTimeout) 0.0) -}}
@@ -27,6 +32,9 @@ null, and their sums. Times are added up only here.
 floor: {{ $floor }}
 slack: {{ $slack }}
 fallback: {{ $fallback }}
+#% if cookiecutter.service_registry != "none"
+removed: {{ $removed }}
+#% endif
 quiet: {{ $typed.quietSeconds }}
 limit: {{ $limit }}
 streamSpread: {{ $typed.streamSpreadSeconds }}

@@ -77,6 +77,9 @@ def create_service(settings: Settings) -> Service:
         Component("lease", lambda: lease.campaign(service.tasks.leadership, settings))
     )
 #% endif
+#% if cookiecutter.service_registry != "none"
+    components.append(Component("registry", lambda: wiring.registered(service, settings)))
+#% endif
     service = Service(app, wiring.options(settings), components=components)
     app.state.service = service
 #% if cookiecutter.database == "postgresql"

@@ -12,6 +12,7 @@ from app.database.settings import Database, Migrations, Outbox
 from app.lifecycle.certificate_settings import Tls
 #% endif
 from app.lifecycle.request_settings import Requests, WebSockets
+#% if cookiecutter.service_registry == "none"
 from app.lifecycle.settings import (
     Group,
     Kubernetes,
@@ -24,6 +25,21 @@ from app.lifecycle.settings import (
     Shutdown,
 )
 
+#% else
+from app.lifecycle.settings import (
+    Group,
+    Kubernetes,
+#% if cookiecutter.leader_election == "yes"
+    LeaderElection,
+#% endif
+    Port,
+    Probes,
+    Proxy,
+    Shutdown,
+)
+from app.registry.settings import Registry
+
+#% endif
 PREFIX = "APP_"
 
 
@@ -92,6 +108,9 @@ class Settings(BaseSettings):
 #% if cookiecutter.leader_election == "yes"
     leader_election: LeaderElection = LeaderElection()
 #% endif
+#% if cookiecutter.service_registry != "none"
+    registry: Registry = Registry()
+#% endif
     log: Log = Log()
 
     @model_validator(mode="after")
@@ -131,6 +150,20 @@ class Settings(BaseSettings):
                 )
         return self
 
+#% if cookiecutter.service_registry != "none"
+    @model_validator(mode="after")
+    def _readers_within_limit(self) -> "Settings":
+        registry, limit = self.registry, self.shutdown.limit_seconds
+        needed = registry.deregister_seconds + registry.readers_seconds
+        if registry.url and needed > limit:
+            raise ValueError(
+                f"SHUTDOWN__LIMIT_SECONDS={limit:g} is below the {needed:g} s of "
+                "APP_REGISTRY__DEREGISTER_SECONDS and APP_REGISTRY__READERS_SECONDS: clients of "
+                "the registry would still send requests after the drain; raise the limit"
+            )
+        return self
+
+#% endif
     @model_validator(mode="after")
     def _two_ports(self) -> "Settings":
         if self.port == self.management_port:

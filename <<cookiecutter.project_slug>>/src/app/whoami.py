@@ -17,6 +17,9 @@ def render(settings: Settings) -> str:
 #% if cookiecutter.leader_election == "yes"
     parts.append(lambda identity, _: _leader(identity, settings))
 #% endif
+#% if cookiecutter.service_registry != "none"
+    parts.append(lambda *_: _registry(settings))
+#% endif
     facts = [fact for part in parts for fact in part(identity, asked)]
     return "\n".join(
         textwrap.fill(f"{name:<10}{value}", 100, subsequent_indent=" " * 10, break_long_words=False)
@@ -40,6 +43,18 @@ def _leader(identity: Identity, settings: Settings) -> Facts:
     from app.components import lease
 
     yield "leader", asyncio.run(lease.describe(settings, identity.pod))
+
+
+#% endif
+#% if cookiecutter.service_registry != "none"
+def _registry(settings: Settings) -> Facts:
+    """What readers of the service registry see of this pod."""
+    import asyncio
+
+    from app.registry import registrar
+
+    if settings.registry.url:
+        yield "registry", asyncio.run(registrar.describe(settings.registry, settings.port))
 
 
 #% endif

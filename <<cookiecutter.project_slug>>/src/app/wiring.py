@@ -1,6 +1,9 @@
 """How the settings reach the lifecycle, the cluster and the log."""
 
 import math
+#% if cookiecutter.service_registry != "none"
+from contextlib import AbstractAsyncContextManager
+#% endif
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -17,6 +20,9 @@ from app.lifecycle.settings import Shutdown, in_kubernetes, listed
 from app.lifecycle.times import Times
 from app.observability import logging
 from app.observability.access import AccessLog
+#% if cookiecutter.service_registry != "none"
+from app.registry import registrar
+#% endif
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -130,6 +136,26 @@ def cluster(settings: Settings) -> Cluster:
     return Cluster(tuple(services), kubernetes.api, kubernetes.credentials)
 
 
+#% if cookiecutter.service_registry != "none"
+def registered(service: Service, settings: Settings) -> AbstractAsyncContextManager[None]:
+    """Keep the pod in the service registry while it is ready."""
+    health = settings.port if settings.probes.main_port else settings.management_port
+#% if cookiecutter.tls == "yes"
+    return registrar.registered(
+        service,
+        settings.registry,
+        port=settings.port,
+        health_port=health,
+        secure=bool(settings.tls.certificate),
+    )
+
+
+#% else
+    return registrar.registered(service, settings.registry, port=settings.port, health_port=health)
+
+
+#% endif
+#% endif
 def configure_logging(service: Service, settings: Settings) -> None:
     """Log to standard output, with a line for each request if that is asked for."""
     stream = logging.configure(settings.log.level, settings.log.format, service.context)

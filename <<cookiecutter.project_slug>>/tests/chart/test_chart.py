@@ -87,6 +87,11 @@ def test_every_setting_can_be_set_in_the_values() -> None:
 #% else
     own = {name for name in found()[0].render().environment if name.startswith("APP_")}
 #% endif
+#% if cookiecutter.service_registry != "none"
+    registered = found()[0].render({"registry": {"secret": "shop"}})
+    named = {one["name"] for one in registered.container["env"]}
+    own |= {name for name in named if name.startswith("APP_")}
+#% endif
     assert config | own == {name for name, _ in variables()}
     assert not config & own, "such a setting would have two places"
 

@@ -96,6 +96,30 @@ REFUSED = {
     "APP_LEADER_ELECTION__RETRY_SECONDS=0": "APP_LEADER_ELECTION__RETRY_SECONDS='0': Input",
     "APP_LEADER_ELECTION__FINISH_SECONDS=-1": "APP_LEADER_ELECTION__FINISH_SECONDS='-1': Input",
 #% endif
+#% if cookiecutter.service_registry != "none"
+    "APP_REGISTRY__URL=registry:80": "APP_REGISTRY__URL='registry:80': should be like http",
+    "APP_REGISTRY__URL=http://a@b": "APP_REGISTRY__URL='http://a@b': should be like http",
+    "APP_REGISTRY__STRATEGY=poll": "APP_REGISTRY__STRATEGY='poll': Input should be 'heartbeat'",
+    "APP_REGISTRY__SERVICE=a/b": "APP_REGISTRY__SERVICE='a/b': should be like web",
+    "APP_REGISTRY__ADDRESS=a b": "APP_REGISTRY__ADDRESS='a b': should be like 10.0.0.7",
+    "APP_REGISTRY__TAGS=a,,b": "APP_REGISTRY__TAGS='a,,b': should be like v1,public",
+    "APP_REGISTRY__INTERVAL_SECONDS=0": "APP_REGISTRY__INTERVAL_SECONDS='0': Input should be",
+    "APP_REGISTRY__TTL_SECONDS=2.5": "APP_REGISTRY__TTL_SECONDS='2.5': Input should be a valid",
+    "APP_REGISTRY__TTL_SECONDS=12": "APP_REGISTRY__TTL_SECONDS=12 is not above 2.4 times APP_REG",
+    "APP_REGISTRY__FAILURES=0": "APP_REGISTRY__FAILURES='0': Input should be greater than or",
+    "APP_REGISTRY__SUCCESSES=101": "APP_REGISTRY__SUCCESSES='101': Input should be less than or",
+    "APP_REGISTRY__TIMEOUT_SECONDS=nan": "APP_REGISTRY__TIMEOUT_SECONDS='nan': Input should be",
+    "APP_REGISTRY__READ_BACK_SECONDS=0": "APP_REGISTRY__READ_BACK_SECONDS='0': Input should be",
+    "APP_REGISTRY__DEREGISTER_SECONDS=0": "APP_REGISTRY__DEREGISTER_SECONDS='0': Input should be",
+    "APP_REGISTRY__READERS_SECONDS=-1": "APP_REGISTRY__READERS_SECONDS='-1': Input should be",
+#% endif
+#% if cookiecutter.service_registry == "nacos"
+    "APP_REGISTRY__NAMESPACE=a b": "APP_REGISTRY__NAMESPACE='a b': should be like public",
+    "APP_REGISTRY__GROUP=a@@b": "APP_REGISTRY__GROUP='a@@b': should be like DEFAULT_GROUP",
+#% endif
+#% if cookiecutter.service_registry == "etcd"
+    "APP_REGISTRY__PREFIX=services": "APP_REGISTRY__PREFIX='services': should be like /services/",
+#% endif
     "APP_SHUTDOWN__FLOR_SECONDS=5": "did you mean APP_SHUTDOWN__FLOOR_SECONDS?",
     "APP_XYZZY=1": "APP_XYZZY is not a setting: `python -m app settings` lists them",
 }
@@ -119,6 +143,10 @@ def test_every_setting_can_be_wrong() -> None:
     free = {"APP_HOST", "APP_CONTROL_SOCKET", "APP_KUBERNETES__CREDENTIALS"}
 #% if cookiecutter.database == "postgresql"
     free |= {"APP_DATABASE__PASSWORD_FILE"}
+#% endif
+#% if cookiecutter.service_registry != "none"
+    secrets = ("TOKEN", "TOKEN_FILE", "USERNAME", "PASSWORD", "PASSWORD_FILE", "CA_FILE")
+    free |= {f"APP_REGISTRY__{name}" for name in secrets}
 #% endif
     tried = {assignment.partition("=")[0] for assignment in REFUSED}
     assert {name for name, _ in variables()} - tried <= free

@@ -22,6 +22,13 @@ from tests.harness import HOST, PROJECT, Service, end, eventually, free_port
 Api = Callable[..., Any]
 #: Shows load shedding, a task that fails and whatever else is not always there.
 EVERYTHING = {"APP_REQUESTS__MAX_IN_FLIGHT": "100"}
+#% if cookiecutter.service_registry == "none"
+APPLICATION = "tests.application"
+#% else
+APPLICATION = "tests.apps.registered"
+EVERYTHING |= {"APP_REGISTRY__URL": f"http://{HOST}:9", "APP_REGISTRY__ADDRESS": HOST}
+EVERYTHING |= {"APP_REGISTRY__READERS_SECONDS": "1"}
+#% endif
 #: Panels with nothing to show while all is well.
 OF_TROUBLE = {
     "Alerts",
@@ -50,7 +57,7 @@ def names(service: Service) -> set[str]:
 
 
 def test_every_metric_of_rules_and_dashboard_is_served(serve: Start) -> None:
-    service = serve("tests.application", **EVERYTHING)
+    service = serve(APPLICATION, **EVERYTHING)
     wanted = set().union(*map(metrics, queries().values()))
     own = {n for n in wanted if n.startswith(("app_", "http_", "process_", "python_"))}
     assert len(own) > 30
@@ -59,7 +66,7 @@ def test_every_metric_of_rules_and_dashboard_is_served(serve: Start) -> None:
 
 @pytest.fixture
 def prometheus(serve: Start, tmp_path: Path) -> Iterator[tuple[Service, Api]]:
-    service = serve("tests.application", **EVERYTHING)
+    service = serve(APPLICATION, **EVERYTHING)
     address = f"{HOST}:{free_port()}"
     code = (
         "import dev.observe as o, pathlib; "

@@ -9,6 +9,10 @@ The order of a stop::
     http/traffic            the listener stays open; responses say ``Connection: close``
     drain                   decides when no new requests are expected:
                             min(limit, max(floor, endpoint gone + slack, last new request + quiet))
+#% if cookiecutter.service_registry != "none"
+    registration            meanwhile the service registry removes this pod's entry; readers of it
+                            get time to notice
+#% endif
     kubernetes/rotation     meanwhile watches whether the API has withdrawn the endpoint and
                             which pods answer at the Service's address
 #% if cookiecutter.leader_election == "yes"

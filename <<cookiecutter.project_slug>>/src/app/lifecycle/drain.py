@@ -11,6 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+#% if cookiecutter.service_registry != "none"
+from app.lifecycle import registration
+#% endif
 from app.lifecycle.event import Event
 
 
@@ -41,6 +44,10 @@ class Evidence:
     last_request: float = -math.inf
     """The last new request, or new connection without a request so far."""
     rotation: Rotation = Rotation()
+#% if cookiecutter.service_registry != "none"
+    listing: registration.Listing | None = None
+    """This pod's entry in the service registry; None if there was none."""
+#% endif
     in_flight: int = 0
     """Incomplete requests, without streams."""
 
@@ -65,7 +72,12 @@ class DrainPolicy:
     it, and nothing tells the pod when that is. The policy waits for the best
     available evidence, and never longer than ``limit``::
 
+#% if cookiecutter.service_registry == "none"
         min(limit, max(floor, endpoint gone + slack, last new request + quiet))
+#% else
+        min(limit, max(floor, endpoint gone + slack, removed from the registry + readers,
+                       last new request + quiet))
+#% endif
 
     and until nothing is in flight. Gone means: withdrawn in the API, and this pod no
     longer reaches itself at its Service's address. If the endpoint cannot be watched,
@@ -77,6 +89,11 @@ class DrainPolicy:
     ``floor`` covers routers that are always late, ``slack`` nodes that apply a
     withdrawn endpoint later than the API, ``quiet`` routers that nobody can observe:
     a router that still sends does not know of the stop.
+#% if cookiecutter.service_registry != "none"
+
+    Clients that poll a service registry learn of the removed entry within ``readers``
+    seconds. An entry that cannot be removed counts as removed when it expires.
+#% endif
     """
 
     floor: float = 0.0
@@ -102,6 +119,10 @@ class DrainPolicy:
         if rotation.gone is not None:
             dates[f"last answer to itself + {margin}"] = rotation.own_answer + seconds
             dates["who answers at the Service"] = rotation.asking_until
+#% if cookiecutter.service_registry != "none"
+        if evidence.listing is not None:
+            dates["removed from the registry + readers"] = evidence.listing.unread
+#% endif
         dates["last new request + quiet"] = evidence.last_request + self.quiet
         return dates
 

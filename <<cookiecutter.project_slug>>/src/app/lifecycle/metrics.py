@@ -19,6 +19,9 @@ from app.lifecycle.http.tls import TlsPort
 from app.lifecycle.http.traffic import Traffic
 from app.lifecycle.management.probes import Probes
 from app.lifecycle.phase import Lifecycle, Phase
+#% if cookiecutter.service_registry != "none"
+from app.lifecycle.registration import Registration
+#% endif
 from app.lifecycle.tasks import Tasks
 from app.observability.metrics import Family, Metric, by, counter, gauge
 from app.observability.pipe import STDOUT
@@ -67,6 +70,9 @@ def measures(service: Service, connections: Connections) -> list[Family]:
         *_components(service.components),
         *_of_components(service.components),
         *_tasks(service.tasks),
+#% if cookiecutter.service_registry != "none"
+        *_registration(service.traffic.registration),
+#% endif
         counter(
             "app_log_lines_dropped_total",
             "Log lines that were not written: standard output was blocked or broken.",
@@ -193,6 +199,31 @@ def _tasks(tasks: Tasks) -> list[Metric]:
     ]
 
 
+#% if cookiecutter.service_registry != "none"
+def _registration(registration: Registration) -> list[Metric]:
+    """Metrics of the service registry, where one is used."""
+    if not registration.url:
+        return []
+    return [
+        gauge(
+            "app_registry_listed",
+            "Whether the service registry lists this pod, as far as is known.",
+            int(registration.listed),
+        ),
+        counter(
+            "app_registry_failures_total",
+            "Calls to the service registry that failed.",
+            registration.failures,
+        ),
+        gauge(
+            "app_registry_given_up",
+            "Whether a stop of this pod has given up the removal of its entry.",
+            int(registration.given_up),
+        ),
+    ]
+
+
+#% endif
 def _traffic(traffic: Traffic, shedding: "Shedding | None") -> list[Metric]:
     return [
         gauge(

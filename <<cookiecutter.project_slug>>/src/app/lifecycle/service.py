@@ -46,7 +46,7 @@ from app.lifecycle.tasks import Tasks
 from app.lifecycle.telemetry import Telemetry
 #% endif
 from app.lifecycle.times import Times
-from app.lifecycle.watchdog import Watchdog, busy_threads, unresponsive_tasks
+from app.lifecycle.watchdog import Watchdog, busy_threads, exit_soon, unresponsive_tasks
 from app.observability.pipe import flush_prints
 
 if TYPE_CHECKING:
@@ -131,6 +131,9 @@ class Service:
             uncounted=self._main_port_probes(),
             body_limit=options.limits.body_bytes,
         )
+#% if cookiecutter.service_registry != "none"
+        self.registration = self.traffic.registration
+#% endif
         self.stuck = Stuck(self.traffic, self.tasks, self.components)
         self.http_metrics = HttpMetrics()
         self.traffic.on_done.append(self.http_metrics)
@@ -164,7 +167,8 @@ class Service:
         """Run until stopped; return the exit code, one of ``Exit``.
 
         ``early`` is the management port, if it already listens (see ``ports``). Exits
-        the process instead of returning if a thread, a task or standard output is stuck.
+        the process instead of returning if a thread, a task, standard output or the lookup of
+        a name is stuck.
         """
         signals.deliver_to(self.lifecycle)
         signals.on_question = self.stuck.ask
@@ -183,6 +187,7 @@ class Service:
             printed = flush_prints(time_to_write(self.lifecycle))
             if not printed or busy_threads() or unresponsive_tasks(runner.get_loop()):
                 os._exit(code)
+            exit_soon(code)
         watchdog.stop()
         return code
 

@@ -114,6 +114,9 @@ def collect(
 #% if cookiecutter.leader_election == "yes"
         "leadership": tasks.leadership.status(),
 #% endif
+#% if cookiecutter.service_registry != "none"
+        "registration": traffic.registration.status(),
+#% endif
         "process": _process(lifecycle),
         "versions": versions(),
         "settings": dict(_settings(settings)) if settings else {},

@@ -284,6 +284,19 @@ CASES: dict[str, Case] = {
         {20: QUIET},
     ),
 #% endif
+#% if cookiecutter.service_registry != "none"
+    "a pod is not in the service registry": Case(
+        one("app_registry_listed", SELF, "1x10 0x20 1x20") | one("app_ready", SELF, "1x60"),
+        {9: QUIET, 20: {"NotRegistered"}, 33: QUIET},
+    ),
+    "a pod that is not ready is not in the registry": Case(
+        one("app_registry_listed", SELF, "0x50") | one("app_ready", SELF, "0x50"), {20: QUIET}
+    ),
+    "an entry is left in the service registry": Case(
+        one("app_registry_given_up", SELF, "0x10 1 stale"),
+        {9: QUIET, 20: {"EntryLeftInRegistry"}, 40: QUIET},
+    ),
+#% endif
 #% if cookiecutter.leader_election == "yes"
     "nobody leads": Case(
         one("app_leader", SELF, "1x10 0x20 1x20"), {9: QUIET, 20: {"NotOneLeader"}, 33: QUIET}

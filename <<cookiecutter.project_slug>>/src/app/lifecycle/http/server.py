@@ -61,11 +61,7 @@ class HttpServer:
         limits = limits or Limits()
         self._config = uvicorn.Config(
             app,
-#% if cookiecutter.tls == "yes"
-            http=Connection if tls is None else tls.behind(Connection),  # type: ignore[arg-type]
-#% else
             http=Connection,
-#% endif
             log_config=None,
             access_log=False,
             proxy_headers=False,  # see ``forwarded``
@@ -74,6 +70,10 @@ class HttpServer:
             ws_ping_timeout=limits.pong,
             **options,
         )
+#% if cookiecutter.tls == "yes"
+        if tls is not None:
+            self._config.http = tls.behind(Connection)  # type: ignore[assignment]
+#% endif
         self._server = uvicorn.Server(self._config)
         self._server.servers = []
         self.connections = self._server.server_state = Connections(limit, limits)

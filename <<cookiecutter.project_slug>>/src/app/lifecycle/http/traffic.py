@@ -23,6 +23,9 @@ from app.lifecycle.http.route import route_of
 from app.lifecycle.http.server import HttpServer
 from app.lifecycle.http.threads import OverdueThreads
 from app.lifecycle.phase import Lifecycle
+#% if cookiecutter.service_registry != "none"
+from app.lifecycle.registration import Registration
+#% endif
 #% if cookiecutter.tracing == "opentelemetry"
 from app.observability import spans
 #% endif
@@ -70,6 +73,10 @@ class Traffic:
         self.on_late_stream: Callable[[Exchange], object] | None = None
         #: Whether routers still send requests; None until a drain watches that.
         self.rotation: Rotation | None = None
+#% if cookiecutter.service_registry != "none"
+        #: This pod's entry in the service registry.
+        self.registration = Registration()
+#% endif
         #: When the last new request began, on the monotonic clock.
         self.last_request = -math.inf
         #: ``def`` endpoints that go on after their request was cancelled.
@@ -216,6 +223,9 @@ class TrafficGauge:
         self._rotation = Rotation()
         self._changed = asyncio.Event()
         self._idle_awaited = False
+#% if cookiecutter.service_registry != "none"
+        traffic.registration.on_change = self.wake
+#% endif
         traffic.on_idle = self._on_idle
 
     def set_rotation(self, rotation: Rotation) -> None:
@@ -233,6 +243,9 @@ class TrafficGauge:
             last_request=max(self._traffic.last_request, self._server.connections.newest_unused()),
             rotation=self._rotation,
             in_flight=in_flight + self._flushing,
+#% if cookiecutter.service_registry != "none"
+            listing=self._traffic.registration.listing(began),
+#% endif
         )
 
     async def changed(self, timeout: float, *, idle: bool) -> None:

@@ -238,6 +238,9 @@ def _facts(status: Json) -> Iterator[tuple[str, Json]]:
 #% if cookiecutter.leader_election == "yes"
     yield "Leader", status["leadership"]
 #% endif
+#% if cookiecutter.service_registry != "none"
+    yield "Service registry", status["registration"]
+#% endif
     connections = {**status["connections"], "keep_alive_seconds": status["keep_alive_seconds"]}
     closed = connections.pop("closed")
     reasons = {f"closed: {reason}": count for reason, count in closed.items() if count}
