@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.authority import HAS_OPENSSL, certificate
 from tests.harness import HOST, eventually
-from tests.kube import HAS_OPENSSL, certificate
 from tests.registry.conftest import Pod
 from tests.registry.fake import CREDENTIALS, Fake
 
