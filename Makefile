@@ -32,6 +32,8 @@ bench: bake ## Measure the lifecycle against a bare service: docs/benchmarks.md
 	@.venv/bin/cookiecutter . --no-input --default-config --output-dir build/leader leader_election=yes >/dev/null
 	@$(MAKE) --no-print-directory -C build/example-service setup .venv/.helm
 	@.venv/bin/cookiecutter . --no-input --default-config --output-dir build/traced tracing=opentelemetry >/dev/null
+	@.venv/bin/cookiecutter . --no-input --default-config --output-dir build/database database=postgresql >/dev/null
+	@$(MAKE) --no-print-directory -C build/database/example-service setup
 	@$(MAKE) --no-print-directory -C build/leader/example-service setup
 	@$(MAKE) --no-print-directory -C build/traced/example-service setup
 	@PYTHONPATH=build/example-service/src:build/example-service:. build/example-service/.venv/bin/python -m benchmarks $(ARGS)

@@ -1,13 +1,14 @@
 """What a feature costs: the service with it, beside the service without it, in turns."""
 
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 
 from benchmarks.collector import collecting
+from benchmarks.database import DATABASE, database
 from benchmarks.load import load
 from benchmarks.measures import ROUNDS, under_load, used_memory
 from benchmarks.processes import SERVICE, Server, serving
@@ -45,6 +46,8 @@ class Feature:
 
     on: Variant
     off: Variant = Variant()
+    #: What it needs beside it; yields settings that lead there.
+    beside: Callable[[], AbstractContextManager[Mapping[str, str]]] = lambda: nullcontext({})
 
 
 def traced(**sampler: str) -> Variant:
@@ -58,6 +61,7 @@ FEATURES = {
     "metrics": Feature(Variant(), off=Variant(command=("-m", "benchmarks.unmeasured"))),
     "traces at 1 %": Feature(traced(OTEL_TRACES_SAMPLER="parentbased_traceidratio", OTEL_TRACES_SAMPLER_ARG="0.01")),
     "traces of every request": Feature(traced()),
+    "database": Feature(Variant(project=DATABASE), beside=database),
     "default deadline": Feature(Variant(), off=Variant({"APP_REQUESTS__TIMEOUT_SECONDS": "0"})),
     "load shedding": Feature(Variant({"APP_REQUESTS__MAX_IN_FLIGHT": "1000"})),
     "load shedding with priorities": Feature(
@@ -80,7 +84,9 @@ def features(*names: str) -> dict[str, dict[str, float | str]]:
 
 def priced(name: str, feature: Feature) -> dict[str, dict[str, float | str]]:
     found: dict[str, dict[str, float | str]] = {}
-    pairs = {"CPU per request": requests(feature), **lives(feature)}
+    with feature.beside() as settings:
+        feature = replace(feature, on=replace(feature.on, settings={**feature.on.settings, **settings}))
+        pairs = {"CPU per request": requests(feature), **lives(feature)}
     for figure, taken in pairs.items():
         found[f"{name}: {figure}"] = {
             "on": median(on for on, _ in taken),

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from app import wiring
-from app.api import examples, problems
+from app.api import examples, mails, problems
 from app.api.notes.models import Note
 from app.api.notes.schemas import NoteIn, NoteOut
 from app.environment import load
@@ -14,6 +14,7 @@ from app.lifecycle.service import Service
 from app.lifecycle.signals import Signals
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Path, Response
 from fastapi.responses import JSONResponse
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
 url = os.environ["APP_DATABASE__URL"].replace("postgresql:", "postgresql+asyncpg:")
@@ -28,6 +29,11 @@ async def _session() -> AsyncIterator[AsyncSession]:
 
 Session = Annotated[AsyncSession, Depends(_session, scope="function")]
 Text = Annotated[str | None, Header(max_length=1000)]
+
+
+@router.get("")
+async def show_all(session: Session) -> list[NoteOut]:
+    return [NoteOut.model_validate(note) for note in await session.scalars(select(Note).limit(20))]
 
 
 @router.post("", status_code=201, response_model=NoteOut)
@@ -58,6 +64,7 @@ def main() -> Any:
     problems.install(app)
     app.state.settings = settings
     app.include_router(examples.router)
+    app.include_router(mails.router)  # as many routes are tried before as in the service
     app.include_router(router)
     service = Service(app, wiring.options(settings))
     wiring.configure_logging(service, settings)

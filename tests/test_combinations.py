@@ -191,6 +191,20 @@ def test_without_a_mesh_no_file_speaks_of_what_it_brings(bake: Bake) -> None:
         assert [(path, match[0]) for path, match in found if match] == [], mesh
 
 
+def test_without_argo_rollouts_no_file_speaks_of_it_but_as_an_alternative(bake: Bake) -> None:
+    project = bake(argo_rollouts="no")
+    words = re.compile(r"argoproj|argoRollouts|AnalysisTemplate|kind: Rollout|rollouts-pod|kubectl argo|rollouts\.md")
+    found = [(path.as_posix(), words.search(read(project, path))) for path in files_in(project)]
+    assert [(path, match[0]) for path, match in found if match] == []
+
+
+def test_without_tls_no_file_speaks_of_it(bake: Bake) -> None:
+    project = bake()
+    words = re.compile(r"APP_TLS|Values\.tls|app_tls_|BackendTLSPolicy|lifecycle\.http\.tls|TlsPort|docs/tls|certificate_settings")
+    found = [(path.as_posix(), words.search(read(project, path))) for path in files_in(project)]
+    assert [(path, match[0]) for path, match in found if match] == []
+
+
 def test_without_monitoring_no_file_speaks_of_it(bake: Bake) -> None:
     project = bake(monitoring="none")
     words = re.compile(r"PodMonitor|ServiceMonitor|PrometheusRule|Grafana|monitoring\b|runbook|promtool|make observe")

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -68,6 +70,33 @@ def project(answers: Answers, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_its_lint_is_content(project: Path) -> None:
     make("lint", project)
+
+
+def dry_run(project: Path, platform: str) -> "subprocess.CompletedProcess[str]":
+    """What the Dockerfile's `uv sync` would install there, without building from source."""
+    uv = shutil.which("uv") or ".tools/bin/uv"
+    sync = [uv, "sync", "--locked", "--no-dev", "--no-install-project", "--no-build", "--dry-run"]
+    return subprocess.run(
+        [*sync, "--python", str(project / ".venv/bin/python"), "--python-platform", platform],
+        cwd=project,
+        env=surroundings() | {"UV_PROJECT_ENVIRONMENT": str(project / "build" / "image")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+@pytest.mark.parametrize("libc", ["gnu", "musl"])
+def test_the_image_needs_no_compiler_on_any_platform_of_a_release(project: Path, machine: str, libc: str) -> None:
+    done = dry_run(project, f"{machine}-unknown-linux-{libc}")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"Would install \d\d packages", done.stderr), done.stderr
+
+
+@once
+def test_a_dependency_without_a_wheel_would_be_noticed(project: Path) -> None:
+    assert "--no-build" in dry_run(project, "riscv64-unknown-linux").stderr
 
 
 @once

@@ -27,7 +27,9 @@ def test_an_answer_brings_its_own_client_and_names_no_other(bake: Bake, answer: 
 
 def test_without_it_nothing_speaks_of_it(bake: Bake) -> None:
     project = bake()
-    words = re.compile(r"(?i)consul|nacos|etcd|service.registry|APP_REGISTRY|\bregistrar|\bregistration\b|registries\.md")
+    words = re.compile(
+        r"(?i)consul|nacos|etcd|service.registry|APP_REGISTRY|\bregistrar|\bregistration\b|registries\.md"
+    )
     named = [path.as_posix() for path in files_in(project) if words.search(read(project, path))]
     assert named == []
 

@@ -9,7 +9,7 @@ from tests.conftest import Bake
 from tests.template import LEANEST, Answers, files_in
 
 #: The most files and lines. Raise them for something that owners use, not for a longer way to say the same.
-LIMITS = {"defaults": (240, 27_660), "leanest": (168, 16_950)}
+LIMITS = {"defaults": (244, 28_290), "leanest": (168, 17_050)}
 ANSWERS: dict[str, Answers] = {"defaults": {}, "leanest": LEANEST}
 
 

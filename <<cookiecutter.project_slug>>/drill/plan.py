@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from drill.chart import Patch, Values
+from drill.chart import NAME, Patch, Values
 from drill.load.routes import Routes
 
 
@@ -35,6 +35,8 @@ class Plan:
     """What to rehearse. Times are in seconds."""
 
     values: Values = field(default_factory=Values)
+    #: The name of the Helm release.
+    release: str = NAME
     replicas: int = 3
     #: Requests a second, all kinds together.
     rate: float = 150.0

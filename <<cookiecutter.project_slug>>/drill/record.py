@@ -95,3 +95,5 @@ class PodRecord:
     restarts: int = 0
     #: The deletion's grace period in seconds; None for the pod's own.
     grace: float | None = None
+    #: It belongs to the second release of a canary.
+    canary: bool = False

@@ -40,6 +40,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if .Values.shutdown.watchEndpoints -}}
 {{- $direct := (include "<< cookiecutter.project_slug >>.times" . | fromYaml).direct -}}
 {{- include "<< cookiecutter.project_slug >>.name" . }}{{ if not $direct }}:{{ .Values.service.port }}{{ end -}}
+#% if cookiecutter.argo_rollouts == "yes"
+{{- if and .Values.argoRollouts.enabled (eq .Values.argoRollouts.traffic "gateway") }},{{ include "<< cookiecutter.project_slug >>.name" . }}-new{{ end -}}
+#% endif
 {{- end -}}
 {{- end -}}
 

@@ -10,7 +10,12 @@ that started with an autoscaler never had a number; an annotation says so. Witho
 {{- if eq .Values.autoscaling.kind "none" -}}
 {{- .Values.replicas -}}
 {{- else -}}
+#% if cookiecutter.argo_rollouts == "yes"
+{{- $owner := include "<< cookiecutter.project_slug >>.workload" . | fromYaml -}}
+{{- $live := lookup $owner.apiVersion $owner.kind .Release.Namespace (include "<< cookiecutter.project_slug >>.name" .) -}}
+#% else
 {{- $live := lookup "apps/v1" "Deployment" .Release.Namespace (include "<< cookiecutter.project_slug >>.name" .) -}}
+#% endif
 {{- if and $live (not (dig "metadata" "annotations" (include "<< cookiecutter.project_slug >>.withoutReplicas" .) "" $live)) -}}
 {{- max (int $live.spec.replicas) (int .Values.autoscaling.minReplicas) -}}
 {{- end -}}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from drill.backend import LoadResult, LogFolders
 from drill.chart import Patch, Workload
@@ -28,6 +28,7 @@ CLIENTS_SECONDS = 3.0
 
 
 ONE_LOAD = "the load's Job in the cluster sends one rate and has no slow clients"
+NO_GATEWAY = "requests are divided by a Gateway, and the load's Job calls the Service"
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,15 @@ class KubernetesCluster:
     async def start_slow_clients(self) -> None:
         raise DrillError(f"no slow clients can start: {ONE_LOAD}.")
 
+    async def metrics(self) -> Mapping[str, str]:
+        raise DrillError(f"no metrics are read here: {NO_GATEWAY}.")
+
+    def beside(self, change: Callable[[Plan], Plan]) -> NoReturn:
+        raise DrillError(f"no canary can be installed: {NO_GATEWAY}.")
+
+    async def take(self, weight: int) -> None:
+        self.beside(lambda plan: plan)
+
     async def stop_load(self) -> LoadResult:
         return await self._load.stop()
 
@@ -196,6 +206,7 @@ class ClusterBackend:
         "slow-endpoints": "the drill cannot slow down the nodes' kube-proxy",
         "overload": ONE_LOAD,
         "slow-clients": ONE_LOAD,
+        **dict.fromkeys(("canary", "canary-errors", "canary-slow"), NO_GATEWAY),
 #% if cookiecutter.database == "postgresql"
         "migration": "the drill does not change the schema of a cluster's database",
 #% endif

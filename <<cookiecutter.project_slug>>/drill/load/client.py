@@ -230,6 +230,18 @@ class Connection:
         return "on a kept connection" if self._requests > 1 else ""
 
 
+async def ask(host: str, port: int, target: str) -> Answer | None:
+    """GET ``target`` on a new connection; None if there was no answer."""
+    try:
+        connection = await Connection.open(host, port)
+        try:
+            return await connection.request("GET", target, headers=CLOSE)
+        finally:
+            connection.close()
+    except Lost:
+        return None
+
+
 def _parse_head(text: str) -> Head:
     lines = text.split("\r\n")
     try:

@@ -52,7 +52,8 @@ class KeptClient:
     """A client that keeps its connection and so stays with one pod.
 
     With ``checks`` it tests the socket before each reuse and reconnects if the
-    server has closed it. Without, it finds out by losing the request.
+    server has closed it, and does not wait for a connection in use, as pools do. Without,
+    it finds out by losing the request.
     """
 
     def __init__(self, traffic: Traffic, *, checks: bool) -> None:
@@ -61,6 +62,11 @@ class KeptClient:
         self._checks = checks
         self._connection: Connection | None = None
         self._free = asyncio.Lock()
+
+    @property
+    def busy(self) -> bool:
+        """Return whether another connection must be opened."""
+        return self._checks and self._free.locked()
 
     async def send(self, call: Call) -> Answer:
         async with self._free:
@@ -106,6 +112,8 @@ class Load:
         self._traffic = traffic
         #: Requests a second; a change takes effect after the next request.
         self.rate = rate
+        #: Chooses the load on whose connections the next request is sent.
+        self.route: Callable[[], Load] = lambda: self
         self._tasks = tasks
         self._shares = traffic.routes.sent()
         self._flying: set[asyncio.Task[None]] = set()
@@ -126,7 +134,7 @@ class Load:
             if (wait := due - self._traffic.clock()) > 0:
                 await asyncio.sleep(wait)
             self.late = max(self.late, self._traffic.clock() - due)
-            task = self._tasks.create_task(self._attempt(Sent(kind, due)))
+            task = self._tasks.create_task(self.route()._attempt(Sent(kind, due)))
             self._flying.add(task)
             task.add_done_callback(self._flying.discard)
             due += 1 / self.rate
@@ -175,6 +183,9 @@ class Load:
 
     async def _reuse(self, sent: "Sent", call: Call) -> None:
         client = next(self._turns[sent.kind])
+        if client.busy:
+            await self._once(sent, call)
+            return
         try:
             answer = await client.send(call)
         finally:

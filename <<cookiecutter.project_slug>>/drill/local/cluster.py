@@ -13,12 +13,10 @@ from typing import Self
 from drill.backend import LoadResult, LogFolders
 from drill.chart import Patch
 from drill.errors import DrillError
-from drill.load.client import CLOSE, Connection
-from drill.load.ledger import Ledger, Lost, Reason
-from drill.load.slow import slow_clients
-from drill.load.streams import stream_clients
-from drill.load.traffic import Load, Traffic
+from drill.load.client import ask
+from drill.load.ledger import Ledger
 from drill.local.api import SliceApi
+from drill.local.clients import Clients, routed_share
 from drill.local.containers import Container, Manifests, Rendered
 from drill.local.deployment import Deployment, ReplicaSet
 from drill.local.endpoints import EndpointTable, Service
@@ -34,7 +32,7 @@ from drill.local.machine import (
 )
 from drill.local.nodes import Budget, Nodes, evict
 from drill.plan import Plan
-from drill.record import Change, Endpoint, PodRecord, Timeline
+from drill.record import Change, PodRecord, Timeline
 
 
 @contextmanager
@@ -55,48 +53,6 @@ def leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
             yield error
 
 
-class Clients:
-    """The load, in this process; clients pick endpoints as kube-proxy does."""
-
-    def __init__(
-        self, plan: Plan, table: EndpointTable, timeline: Timeline, tasks: asyncio.TaskGroup
-    ) -> None:
-        traffic = Traffic(
-            self._pick, Ledger(timeline.now), timeline.now, plan.routes, plan.overloads
-        )
-        self._table = table
-        self._ledger = traffic.ledger
-        self._tasks = tasks
-        self._load = Load(traffic, plan.rate, tasks)
-        self._streams = stream_clients(traffic, plan.streams)
-        self._slow = slow_clients(traffic, plan.slow_clients)
-        self._running: list[asyncio.Task[None]] = []
-
-    def start(self) -> None:
-        runs = (self._load.run(), *(client.run() for client in self._streams))
-        self._running = [self._tasks.create_task(run) for run in runs]
-
-    def set_rate(self, rate: float) -> None:
-        self._load.rate = rate
-
-    def start_slow_clients(self) -> None:
-        self._running += [self._tasks.create_task(client.run()) for client in self._slow]
-
-    async def stop(self) -> LoadResult:
-        """Stop sending; wait for requests in flight."""
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
-        await self._load.finish()
-        return LoadResult(self._ledger, self._load.late)
-
-    def _pick(self) -> Endpoint:
-        endpoints = self._table.seen()
-        if not endpoints:
-            raise Lost(Reason.NO_ENDPOINT)
-        return random.choice(endpoints)
-
-
 #: Timeout until a release's pods are ready.
 INSTALL_SECONDS = 60.0
 
@@ -104,22 +60,30 @@ INSTALL_SECONDS = 60.0
 class LocalCluster:
     """See ``drill.backend.Cluster``."""
 
-    def __init__(self, plan: Plan, folder: Path, timeline: Timeline) -> None:
+    def __init__(
+        self, plan: Plan, folder: Path, timeline: Timeline, stable: "LocalCluster | None" = None
+    ) -> None:
         self.timeline = timeline
-        self.records: list[PodRecord] = []
         self.table = EndpointTable(plan.propagation, timeline.now)
         self._plan = plan
         self._logs = folder
         self._manifests = Manifests(plan)
-        self._places = places()
-#% if cookiecutter.monitoring == "prometheus"
-        self._targets = Targets(folder.parent / "targets.json")
-#% endif
         self._nodes = Nodes()
+        self._stable = stable or self
+        self._canaries: list[LocalCluster] = []
+        self._management: dict[str, int] = {}
+        # What two releases have in common.
+        self.records: list[PodRecord] = stable.records if stable else []
+        self._places: Iterator[Place] = stable._places if stable else places()
+#% if cookiecutter.monitoring == "prometheus"
+        targets = folder.parent / "targets.json"
+        self._targets: Targets = stable._targets if stable else Targets(targets)
+#% endif
+        self._ledger: Ledger = stable._ledger if stable else Ledger(timeline.now)
 
     @property
     def changes(self) -> list[Change]:
-        return self.table.changes
+        return [change for one in (self, *self._canaries) for change in one.table.changes]
 
     async def __aenter__(self) -> Self:
         self._place = next(self._places)
@@ -139,7 +103,9 @@ class LocalCluster:
             self._tasks = await stack.enter_async_context(asyncio.TaskGroup())
             self._deployment = Deployment(self.workload, self._plan.replicas, self._create)
             self._controller = self._tasks.create_task(self._deployment.run())
-            self._clients = Clients(self._plan, self.table, self.timeline, self._tasks)
+            self._clients = Clients(
+                self._plan, self.table, self.timeline, self._tasks, self._ledger
+            )
             await self._installed()
             self._stack = stack.pop_all()
         return self
@@ -155,6 +121,7 @@ class LocalCluster:
                 raise error
             self._deployment.end()
             await asyncio.gather(*[pod.gone.wait() for pod in self._deployment.pods])
+            await self._clients.stop()
             self._controller.cancel()
 
     def pods(self) -> Sequence[PodRecord]:
@@ -196,16 +163,28 @@ class LocalCluster:
         await asyncio.gather(*[evict(pod, allowed) for pod in pods])
 
     async def get(self, pod: PodRecord, target: str) -> int:
-        """Return the status, 0 if there was no answer."""
-        port = self.table.current[pod.name].port
-        try:
-            connection = await Connection.open(pod.address, port)
-            try:
-                return (await connection.request("GET", target, headers=CLOSE)).head.status
-            finally:
-                connection.close()
-        except Lost:
-            return 0
+        answer = await ask(pod.address, self.table.current[pod.name].port, target)
+        return answer.head.status if answer else 0
+
+    async def metrics(self) -> Mapping[str, str]:
+        found = {
+            pod.name: await ask(pod.address, self._management[pod.name], "/metrics")
+            for pod in self.pods()
+        }
+        return {name: answer.body.decode() for name, answer in found.items() if answer}
+
+    def beside(self, change: Callable[[Plan], Plan]) -> "LocalCluster":
+        canary = LocalCluster(change(self._plan), self._logs, self.timeline, self)
+        self._canaries.append(canary)
+        return canary
+
+    async def take(self, weight: int) -> None:
+        stable, plan = self._stable, self._plan
+        name = (await self._render()).service["metadata"]["name"]
+        values = stable._plan.values
+        part = await asyncio.to_thread(routed_share, values, plan.release, name, weight)
+        await asyncio.sleep(random.uniform(*plan.propagation))
+        stable._clients.divide(self._clients, part)
 
     async def settled(self) -> None:
         within = self.workload.template.grace + self.workload.progress_deadline
@@ -247,11 +226,14 @@ class LocalCluster:
 
     def _create(self, replica_set: ReplicaSet) -> Pod:
         """Create a pod with a name, a node and a place, and start it."""
-        name, place = replica_set.next_name, next(self._places)
+        canary = self._stable is not self
+        name = f"{self._plan.release}-{replica_set.next_name}" if canary else replica_set.next_name
+        place = next(self._places)
+        self._management[name] = place.management_port
         there = [(p.record.node, p.record.revision) for p in self._deployment.pods if p.active]
         node = self._nodes.choose(replica_set.revision, there)
         log = self._logs / f"{name}.log"
-        record = PodRecord(name, replica_set.revision, node, place.host, log)
+        record = PodRecord(name, replica_set.revision, node, place.host, log, canary=canary)
         self.records.append(record)
         pod = Pod(record, self.table, self.timeline, self._deployment.poke)
 

@@ -113,15 +113,19 @@ class Rendered:
     workload: Workload
 
     @property
+    def service(self) -> Manifest:
+        """The Service for clients; empty without one. A headless one is not for them."""
+        found = (s for s in self.release.all("Service") if s["spec"].get("clusterIP") != "None")
+        return next(found, {})
+
+    @property
     def port(self) -> int:
         """The port for clients: the Service's target port, else the container's first."""
         template = self.workload.template
-        for service in self.release.all("Service"):
-            if service["spec"].get("clusterIP") == "None":  # headless: not for clients
-                continue
-            port: dict[str, Any] = service["spec"]["ports"][0]
-            return template.port(port.get("targetPort", port["port"]))
-        return next(iter(template.ports.values()))
+        if not self.service:
+            return next(iter(template.ports.values()))
+        port: dict[str, Any] = self.service["spec"]["ports"][0]
+        return template.port(port.get("targetPort", port["port"]))
 
 
 class Manifests:
@@ -140,7 +144,7 @@ class Manifests:
                 listen__port=place.port,
                 listen__managementPort=place.management_port,
             )
-            self._releases[ports] = Release.render(values)
+            self._releases[ports] = Release.render(values, self._plan.release)
         release = self._releases[ports]
         deployment = copy.deepcopy(release.deployment())
         for patch in (*self._plan.patches, *patches):

@@ -164,7 +164,7 @@ class Analysis:
         if late:
             text += f", {late} more because a deletion's grace period was over"
         if self.excused > late:
-            text += f", {self.excused - late} more that no service could have served"
+            text += f", {self.excused - late} more {self.rehearsal.scenario.excused}"
         if self.faults and not lost:
             text += ", but there are other faults"
         if self.rehearsal.late > LATE_SECONDS:

@@ -1,23 +1,21 @@
 """What a scenario demands besides that nothing is lost: each value, its bound and the remedy."""
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-#% if cookiecutter.database == "postgresql"
 from drill.load.ledger import Kind, Reason, Sample, Slow
-#% else
-from drill.load.ledger import Kind, Sample, Slow
-#% endif
 from drill.result.case import View
-#% if cookiecutter.database == "postgresql"
 from drill.scenarios import crowds
+#% if cookiecutter.database == "postgresql"
+from drill.scenarios.canary import FAULTS, PATIENCE_SECONDS, Canary
 from drill.scenarios.migration import Migration
 
 
 #% else
-from drill.scenarios import crowds
+from drill.scenarios.canary import FAULTS, PATIENCE_SECONDS, Canary
 
 
 #% endif
@@ -187,6 +185,75 @@ def none(what: str, count: int, remedy: str) -> Check:
     return Check(what, f"{count:,}", "none", not count, remedy)
 
 
+#: Of the count of requests that are divided at random.
+DEVIATIONS = 4.0
+#: To change the route.
+BACK_SECONDS = 5.0
+
+
+def bounds(sent: int, weight: int) -> tuple[float, float]:
+    """Return how many of ``sent`` requests a weight in percent gives to the canary."""
+    expected = sent * weight / 100
+    noise = DEVIATIONS * math.sqrt(expected * (1 - weight / 100))
+    return max(expected - noise, 0.0), expected + noise
+
+
+def canary(view: View) -> Iterator[Check]:
+    """It gets its share, and what it does not serve stays within that."""
+    found, scenario = view.rehearsal, view.rehearsal.scenario
+    assert isinstance(scenario, Canary)
+    there = {pod.name for pod in found.pods if pod.canary}
+    requests = [sample for sample in found.ledger.samples if not sample.kind.is_stream]
+    own = [sample for sample in requests if sample.pod in there]
+    share = 0.0
+    for step in scenario.steps:
+        sent = sum(step.begin <= sample.began < step.set for sample in requests)
+        got = sum(step.begin <= sample.began < step.set for sample in own)
+        lowest, highest = bounds(sent, step.weight)
+        yield Check(
+            f"requests to the canary at {step.weight} %",
+            f"{got:,} of {sent:,}",
+            f"{lowest:,.0f} to {highest:,.0f}",
+            lowest <= got <= highest,
+            "the gateway must divide them by the weights of the route",
+        )
+        share += bounds(sum(step.begin <= s.began < step.end for s in requests), step.weight)[1]
+    lost = [sample for sample in requests if sample.lost]
+    stable = sum(sample.pod not in there for sample in lost)
+    yield none("lost by the stable release", stable, "see its pods' logs")
+    if not scenario.seen_at:
+        return
+    seen, back, bad = scenario.seen_at, scenario.steps[-1].begin, len(lost) - stable
+    yield Check(
+        "lost by the canary",
+        f"{bad:,} of {len(own):,}",
+        f"at most {share:,.0f}, its share",
+        bad <= share,
+        "take it back sooner",
+    )
+    flying = [sample for sample in own if sample.began < back <= sample.ended]
+    cut = sum(s.lost is not None and s.lost.reason is not Reason.STATUS for s in flying)
+    yield Check(
+        "in flight at the canary when it was taken back",
+        f"{len(flying):,}, {cut:,} cut off",
+        "none cut off",
+        not cut,
+        "remove the canary's pods as any others, with their drain",
+    )
+    yield most(
+        "time until its metrics showed the fault",
+        1000 * (seen - scenario.steps[0].begin),
+        1000 * PATIENCE_SECONDS,
+        "raise --rate: few requests prove little",
+    )
+    yield most(
+        "time from then until it got no more requests",
+        1000 * (back - seen),
+        1000 * (view.plan.propagation[1] + BACK_SECONDS),
+        "the gateway is late",
+    )
+
+
 #% if cookiecutter.database == "postgresql"
 def migration(view: View) -> Iterator[Check]:
     """Nothing breaks, and each write is in the database once."""
@@ -220,6 +287,7 @@ def migration(view: View) -> Iterator[Check]:
 CHECKS: Mapping[str, Callable[[View], Iterator[Check]]] = {
     crowds.Overload.name: overload,
     crowds.SlowClients.name: slow_clients,
+    **dict.fromkeys(("canary", *(f"canary-{fault}" for fault in FAULTS)), canary),
 #% if cookiecutter.database == "postgresql"
     Migration.name: migration,
 #% endif

@@ -97,6 +97,7 @@ def _pod(lane: Lane) -> Json:
     return {
         "name": pod.name,
         "revision": pod.revision,
+        "canary": pod.canary,
         "node": pod.node,
         "address": pod.address,
         "phases": [

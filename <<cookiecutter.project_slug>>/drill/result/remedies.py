@@ -30,7 +30,7 @@ def excused(case: Case) -> str | None:
         return None
     if case.out_of_time:
         return why_out_of_time(case.lane)
-    return "caused by the scenario; no service could have served it"
+    return "caused by the scenario, so it does not count"
 
 
 def no_endpoint(case: Case) -> str | None:

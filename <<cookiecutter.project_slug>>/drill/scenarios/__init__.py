@@ -1,6 +1,7 @@
 """What can happen to a release. To add a scenario, write a class and list it in ``SCENARIOS``."""
 
 from drill.scenarios.base import Scenario
+from drill.scenarios.canary import FAULTS, Canary
 from drill.scenarios.crowds import Overload, SlowClients
 #% if cookiecutter.database == "postgresql"
 from drill.scenarios.migration import Migration
@@ -36,6 +37,8 @@ SCENARIOS: dict[str, Scenario] = {
 #% if cookiecutter.database == "postgresql"
         Migration(),
 #% endif
+        Canary(),
+        *(Canary(fault) for fault in FAULTS),
         *(ApiFailure(fault) for fault in FAULT_TITLES),
     )
 }

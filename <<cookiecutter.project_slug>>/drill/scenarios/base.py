@@ -16,6 +16,8 @@ class Scenario:
     name: str
     #: What happens, such as "rolling update of 3 pods"; ``{replicas}`` comes from the plan.
     title: str
+    #: How the verdict counts losses that ``excuses`` excuses.
+    excused = "that no service could have served"
 
     def prepare(self, plan: Plan) -> Plan:
         """Return the plan with the scenario's changes."""

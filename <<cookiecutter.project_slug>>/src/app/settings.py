@@ -8,6 +8,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 #% if cookiecutter.database == "postgresql"
 from app.database.settings import Database, Migrations, Outbox
 #% endif
+#% if cookiecutter.tls == "yes"
+from app.lifecycle.certificate_settings import Tls
+#% endif
 from app.lifecycle.request_settings import Requests, WebSockets
 #% if cookiecutter.service_registry == "none"
 from app.lifecycle.settings import (
@@ -94,6 +97,9 @@ class Settings(BaseSettings):
     probes: Probes = Probes()
     requests: Requests = Requests()
     websockets: WebSockets = WebSockets()
+#% if cookiecutter.tls == "yes"
+    tls: Tls = Tls()
+#% endif
 #% if cookiecutter.database == "postgresql"
     database: Database = Field(default_factory=Database)
     migrations: Migrations = Migrations()

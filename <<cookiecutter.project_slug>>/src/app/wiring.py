@@ -8,6 +8,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from app.lifecycle.budget import LEAST
+#% if cookiecutter.tls == "yes"
+from app.lifecycle.http.certificate import Files
+#% endif
 from app.lifecycle.http.forwarded import Proxy
 from app.lifecycle.http.limits import Limits
 from app.lifecycle.kubernetes.identity import Cluster, Identity, ServiceName
@@ -59,6 +62,14 @@ def options(settings: Settings) -> Options:
             root_path=settings.proxy.root_path,
         ),
         shedding=shedding(settings.requests),
+#% if cookiecutter.tls == "yes"
+        tls=Files.named(
+            settings.tls.certificate,
+            settings.tls.key,
+            minimum=settings.tls.minimum_version,
+            check=settings.tls.check_seconds,
+        ),
+#% endif
         version=version("<< cookiecutter.project_slug >>"),
         settings=settings,
     )
@@ -129,9 +140,21 @@ def cluster(settings: Settings) -> Cluster:
 def registered(service: Service, settings: Settings) -> AbstractAsyncContextManager[None]:
     """Keep the pod in the service registry while it is ready."""
     health = settings.port if settings.probes.main_port else settings.management_port
+#% if cookiecutter.tls == "yes"
+    return registrar.registered(
+        service,
+        settings.registry,
+        port=settings.port,
+        health_port=health,
+        secure=bool(settings.tls.certificate),
+    )
+
+
+#% else
     return registrar.registered(service, settings.registry, port=settings.port, health_port=health)
 
 
+#% endif
 #% endif
 def configure_logging(service: Service, settings: Settings) -> None:
     """Log to standard output, with a line for each request if that is asked for."""

@@ -59,9 +59,19 @@ class Objects(list[Manifest]):
         return [o for o in self if o["kind"] == kind]
 
     @property
+    def owner(self) -> Manifest:
+        """What owns the pods."""
+#% if cookiecutter.argo_rollouts == "yes"
+        return (self.all("Rollout") or [self.one("Deployment")])[0]
+
+#% else
+        return self.one("Deployment")
+
+#% endif
+    @property
     def pod(self) -> Manifest:
         """The specification of the service's pods."""
-        spec: Manifest = self.one("Deployment")["spec"]["template"]["spec"]
+        spec: Manifest = self.owner["spec"]["template"]["spec"]
         return spec
 
     @property
@@ -73,7 +83,7 @@ class Objects(list[Manifest]):
     def environment(self) -> dict[str, str]:
         """Variables with a value, those of the ConfigMap too, as the kubelet puts them together."""
         together: dict[str, str] = {}
-        name = self.one("Deployment")["metadata"]["name"]
+        name = self.owner["metadata"]["name"]
         for config in self.all("ConfigMap"):
             together |= config["data"] if config["metadata"]["name"] == name else {}
         return together | {e["name"]: e["value"] for e in self.container["env"] if "value" in e}

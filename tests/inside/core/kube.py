@@ -6,23 +6,18 @@ It speaks what https://kubernetes.io/docs/reference/using-api/api-concepts/ says
 
 import contextlib
 import copy
-import itertools
 import json
-import shutil
 import socket
 import socketserver
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.answers import Answers
 from tests.harness import HOST
 
 Json = dict[str, Any]
@@ -135,16 +130,12 @@ def service_of(one: Json) -> str:
     return str(one["metadata"]["labels"]["kubernetes.io/service-name"])
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Answers):
     """One connection. ``api`` is set by the subclass that ``serving`` makes."""
 
-    protocol_version = "HTTP/1.1"
     api: KubeApi
 
-    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
-        pass
-
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         parts = urlsplit(self.path)
         query = dict(parse_qsl(parts.query))
         what = "watch" if "watch" in query else "list"
@@ -259,52 +250,6 @@ class Handler(BaseHTTPRequestHandler):
             for _ in range(2000):
                 self.chunk(b" " * 65536)
 
-    def hang(self) -> None:
-        """Say nothing until the client goes away."""
-        self.close_connection = True
-        with contextlib.suppress(OSError):
-            self.connection.settimeout(60)
-            self.connection.recv(1)
-
-    def drip(self, first: bytes, rest: bytes = b"") -> None:
-        """Send ``first`` at once, or by the byte without ``rest``, then that again and again."""
-        self.close_connection = True
-        drops = itertools.repeat(rest, 300) if rest else (bytes([byte]) for byte in first)
-        with contextlib.suppress(OSError):
-            self.wfile.write(first if rest else b"")
-            for drop in drops:
-                self.wfile.write(drop)
-                time.sleep(0.1)
-
-    def drop(self) -> None:
-        self.close_connection = True
-        with contextlib.suppress(OSError):
-            self.connection.shutdown(socket.SHUT_RDWR)
-
-    # -- what it says -------------------------------------------------------------------
-
-    def open_stream(self) -> None:
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("transfer-encoding", "chunked")
-        self.end_headers()
-
-    def chunk(self, data: bytes) -> None:
-        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
-        self.wfile.flush()
-
-    def refuse(self, status: int) -> None:
-        self.answer(status, {"kind": "Status", "code": status, "message": "no"})
-
-    def answer(self, status: int, body: Any) -> None:
-        self.answer_bytes(status, json.dumps(body).encode())
-
-    def answer_bytes(self, status: int, body: bytes) -> None:
-        self.send_response(status, HTTPStatus(status).phrase)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
 
 class Server(socketserver.ThreadingTCPServer):
     """Each connection has a thread; an error on one is the test's business, not stderr's."""
@@ -342,26 +287,3 @@ def serving(tls: ssl.SSLContext | None = None, host: str = HOST) -> Iterator[Kub
         finally:
             server.shutdown()
             thread.join()
-
-
-def certificate(folder: Path, *names: str) -> ssl.SSLContext:
-    """Make a CA, ``ca.crt`` in ``folder``, and a server's context with a certificate of it.
-
-    ``names`` are such as "IP:127.0.0.1". Needs openssl.
-    """
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=ca")
-    openssl("req", *key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=api")
-    (folder / "names").write_text(f"subjectAltName={','.join(names)}")
-    signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names"]
-    openssl("x509", "-req", "-in", "server.csr", *signed, "-out", "server.crt")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "server.crt", folder / "server.key")
-    return context
-
-
-HAS_OPENSSL = shutil.which("openssl") is not None

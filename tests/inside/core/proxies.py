@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.authority import HAS_OPENSSL, certificate
 from tests.harness import HOST, PATIENCE, free_port
-from tests.kube import HAS_OPENSSL, certificate
 
 #: The address from which a proxy connects to what is behind it.
 PROXY, SECOND = "127.0.0.2", "127.0.0.3"

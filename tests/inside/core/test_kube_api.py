@@ -14,8 +14,9 @@ import pytest
 from app.lifecycle.kubernetes import api as kube_api
 from app.lifecycle.kubernetes.api import ApiError, explain
 from app.lifecycle.kubernetes.identity import Cluster
+from tests.authority import HAS_OPENSSL, certificate
 from tests.harness import HOST
-from tests.kube import HAS_OPENSSL, KubeApi, certificate, endpoint, endpoint_slice, serving
+from tests.kube import KubeApi, endpoint, endpoint_slice, serving
 from tests.service_address import Drip, listening
 
 Error = (ApiError, OSError, http.client.HTTPException, ValueError, RecursionError)

@@ -141,6 +141,15 @@ def test_a_read_session_writes_nothing(asked: Asked) -> None:
     assert (asked.post("read"), asked.rows) == (500, 0)
 
 
+def test_a_reader_may_change_what_it_has_read_in_memory(asked: Asked) -> None:
+    assert asked.post("write") == 201
+    assert (asked.post("read-and-change"), asked.rows) == (200, 1)
+
+
+def test_a_reader_that_loses_its_connection_at_the_end_has_read(asked: Asked) -> None:
+    assert asked.post("read-and-lose") == 200
+
+
 def test_many_cancelled_requests_lose_no_connection(service: Service) -> None:
     """Clients leave at random points; the pool of ten still works afterwards."""
     names = []

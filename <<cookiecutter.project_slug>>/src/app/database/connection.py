@@ -38,8 +38,9 @@ class Connection(asyncpg.Connection):  # type: ignore[misc] # asyncpg is untyped
         if breaker is None or not query.startswith("BEGIN"):
             return await super().execute(query, *args, timeout=timeout)
         breaker.check()
-        deadline.raise_if_expired()
         left = deadline.remaining()
+        if left < deadline.LEAST:
+            deadline.raise_if_expired()
         if left < self.backstop:
             query += f"SET LOCAL statement_timeout={math.ceil(left * 1000)}"
         breaker.wait(self, self.terminate)

@@ -28,6 +28,7 @@ FRAMES = 12
 #: What begins a statement that changes something, where it is text.
 WRITES = frozenset(("INSERT", "UPDATE", "DELETE", "MERGE "))
 
+#: Code and the offset of an instruction; its line takes long to find.
 Frames = list[tuple[CodeType, int]]
 
 
@@ -48,8 +49,8 @@ class Loan:
     def where(self) -> list[str]:
         """The lines that borrowed it, innermost last, without those of SQLAlchemy."""
         return [
-            f"{code.co_filename}:{line} in {code.co_name}"
-            for code, line in reversed(self.frames)
+            f"{code.co_filename}:{_line(code, instruction)} in {code.co_name}"
+            for code, instruction in reversed(self.frames)
             if "/sqlalchemy/" not in code.co_filename
         ]
 
@@ -191,9 +192,14 @@ def _frames() -> Frames:
     frame: FrameType | None = outside.gr_frame if outside is not None else sys._getframe(1)
     found: Frames = []
     while frame is not None and len(found) < FRAMES:
-        found.append((frame.f_code, frame.f_lineno))
+        found.append((frame.f_code, frame.f_lasti))
         frame = frame.f_back
     return found
+
+
+def _line(code: CodeType, instruction: int) -> int | None:
+    lines = (line for start, end, line in code.co_lines() if start <= instruction < end)
+    return next(lines, None)
 
 
 def _begins(connection: Any) -> None:

@@ -35,7 +35,7 @@ async def _read_session(request: Request) -> AsyncIterator[AsyncSession]:
     session = pool.readers()
     try:
         yield session
-        await session.rollback()
+        await end(session)
     except BaseException as error:
         await _abandon(session, pool, error)
         raise
@@ -59,17 +59,21 @@ Session = Annotated[AsyncSession, Depends(_session, scope="function")]
 """A session with a transaction. It ends before the response: a failed commit is no 200."""
 
 ReadSession = Annotated[AsyncSession, Depends(_read_session, scope="function")]
-"""A session whose transaction cannot write; a database that goes away at its end is no error."""
+"""A session whose transaction cannot write; a connection lost at its end is no error."""
 
 
 async def end(session: AsyncSession) -> None:
     """Commit, if something was done. Raises OutcomeUnknown if the connection is lost meanwhile."""
-    if session.info.get(READS) or not session.in_transaction():
+    if not session.in_transaction():
         return
+    reads = session.info.get(READS)
+    if reads:
+        session.expunge_all()  # changes in memory are the reader's own
     try:
         await session.commit()
     except DBAPIError as error:
         # Without a statement it was the COMMIT, not what the session still had to write.
-        if error.statement is None and lost(error):
+        if error.statement is not None or not lost(error):
+            raise
+        if not reads:
             raise OutcomeUnknown("the connection was lost during the commit") from error
-        raise

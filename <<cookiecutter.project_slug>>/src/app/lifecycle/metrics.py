@@ -13,6 +13,9 @@ from app.lifecycle.checks import Checks
 from app.lifecycle.components import Components, State
 from app.lifecycle.http.connections import Connections
 from app.lifecycle.http.measured import HttpMetrics
+#% if cookiecutter.tls == "yes"
+from app.lifecycle.http.tls import TlsPort
+#% endif
 from app.lifecycle.http.traffic import Traffic
 from app.lifecycle.management.probes import Probes
 from app.lifecycle.phase import Lifecycle, Phase
@@ -37,6 +40,9 @@ class Service(Protocol):
     traffic: Traffic
     http_metrics: HttpMetrics
     shedding: "Shedding | None"
+#% if cookiecutter.tls == "yes"
+    tls: TlsPort | None
+#% endif
     checks: Checks
     components: Components
     tasks: Tasks
@@ -55,6 +61,9 @@ def measures(service: Service, connections: Connections) -> list[Family]:
         *service.http_metrics.families(),
         *_traffic(service.traffic, service.shedding),
         *_connections(connections),
+#% if cookiecutter.tls == "yes"
+        *(service.tls.families() if service.tls is not None else ()),
+#% endif
         *_stop(service.lifecycle, service.traffic),
         *_state(service.lifecycle.phase, service.probes, service.checks),
         service.probes.heartbeat.lag,

@@ -16,11 +16,17 @@ from app.lifecycle.checks import Checks
 from app.lifecycle.children import release_after_fork
 from app.lifecycle.components import Component, Components
 from app.lifecycle.exits import Exit
+#% if cookiecutter.tls == "yes"
+from app.lifecycle.http.certificate import Certificate, Files
+#% endif
 from app.lifecycle.http.deadlines import deadline_of
 from app.lifecycle.http.forwarded import Forwarded, Proxy
 from app.lifecycle.http.limits import Limits
 from app.lifecycle.http.measured import HttpMetrics
 from app.lifecycle.http.server import HttpServer
+#% if cookiecutter.tls == "yes"
+from app.lifecycle.http.tls import TlsPort
+#% endif
 from app.lifecycle.http.traffic import Traffic
 from app.lifecycle.kubernetes.identity import POD_HEADER, Cluster, Identity
 from app.lifecycle.management.control import Control
@@ -40,7 +46,7 @@ from app.lifecycle.tasks import Tasks
 from app.lifecycle.telemetry import Telemetry
 #% endif
 from app.lifecycle.times import Times
-from app.lifecycle.watchdog import Watchdog, busy_threads, unresponsive_tasks
+from app.lifecycle.watchdog import Watchdog, busy_threads, exit_soon, unresponsive_tasks
 from app.observability.pipe import flush_prints
 
 if TYPE_CHECKING:
@@ -74,6 +80,10 @@ class Options:
     fixed_times: frozenset[str] = frozenset()
     #: Limits of load shedding; None: every request is served.
     shedding: "SheddingRule | None" = None
+#% if cookiecutter.tls == "yes"
+    #: The certificate of the main port; None: plain HTTP.
+    tls: Files | None = None
+#% endif
     #: The version of the service.
     version: str = ""
     #: What ``/statusz`` shows of them.
@@ -108,6 +118,9 @@ class Service:
         self.probes = Probes(
             self.lifecycle, self.checks, stall=options.stall, unready=options.unready
         )
+#% if cookiecutter.tls == "yes"
+        self.tls: TlsPort | None = None
+#% endif
         self._probe_routes = self.probes.routes()
         # Inside of ``traffic``, so that probes do not pass through it.
         forwarded = Forwarded(app, options.proxy)
@@ -140,18 +153,22 @@ class Service:
         """The probes on the main port."""
         if not self._options.probes_on_main_port:
             return {}
-        pod = self._options.identity.pod.encode()
-        who = ((POD_HEADER, pod),) if pod else ()
         return {
             "/livez": asgi(self._probe_routes["/livez"]),
-            "/readyz": asgi(self._probe_routes["/readyz"], *who),
+            "/readyz": asgi(self._probe_routes["/readyz"], *self._who()),
         }
+
+    def _who(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The header that names this pod, if the main port has probes."""
+        pod = self._options.identity.pod.encode()
+        return ((POD_HEADER, pod),) if pod and self._options.probes_on_main_port else ()
 
     def run(self, signals: Signals, early: EarlyPort | None = None) -> int:
         """Run until stopped; return the exit code, one of ``Exit``.
 
         ``early`` is the management port, if it already listens (see ``ports``). Exits
-        the process instead of returning if a thread, a task or standard output is stuck.
+        the process instead of returning if a thread, a task, standard output or the lookup of
+        a name is stuck.
         """
         signals.deliver_to(self.lifecycle)
         signals.on_question = self.stuck.ask
@@ -170,6 +187,7 @@ class Service:
             printed = flush_prints(time_to_write(self.lifecycle))
             if not printed or busy_threads() or unresponsive_tasks(runner.get_loop()):
                 os._exit(code)
+            exit_soon(code)
         watchdog.stop()
         return code
 
@@ -187,6 +205,13 @@ class Service:
             path = control_socket(options.control_socket, options.port, create=True)
         except (ValueError, OSError) as error:
             raise StartError(str(error)) from None
+#% if cookiecutter.tls == "yes"
+        if options.tls is not None:
+            certificate = Certificate(options.tls)
+            self.tasks.every(options.tls.check, certificate.refresh, name="reload certificate")
+            # Whoever asks the Service's address which pod answers need not speak TLS.
+            self.tls = TlsPort(certificate, *self._who())
+#% endif
         release_after_fork((options.port, options.management_port), str(path))
         main = bind(options.host, options.port, "APP_PORT")
         try:
@@ -203,6 +228,9 @@ class Service:
             main,
             limit=min(limits.main, options.max_connections or limits.main),
             limits=options.limits,
+#% if cookiecutter.tls == "yes"
+            tls=self.tls,
+#% endif
             server_header=False,
         )
         server.on_death = self.lifecycle.drain

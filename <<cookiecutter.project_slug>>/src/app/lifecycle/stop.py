@@ -139,6 +139,9 @@ class Stop:
         times = self.times
         moment = (times.stop - times.reserved) * SHARES["requests"] * FINISH_SHARE
         began = time.monotonic()
+#% if cookiecutter.tls == "yes"
+        await self.server.finish_handshakes()
+#% endif
         if late:
             await asyncio.sleep(SETTLE)
         self.traffic.refuse()

@@ -1,6 +1,7 @@
 """Ends the process shortly before SIGKILL; where tasks and threads are."""
 
 import asyncio
+import contextlib
 import faulthandler
 import gc
 import inspect
@@ -17,6 +18,8 @@ from app.lifecycle.exits import Exit
 from app.lifecycle.phase import MARGIN as MARGIN
 from app.lifecycle.phase import Lifecycle, Phase
 
+#: Seconds for closing the loop, when everything that was to be stopped is stopped.
+CLOSING = 0.5
 #: Where a thread that runs ``def`` endpoints begins.
 ANYIO = "anyio/_backends/_asyncio.py"
 #: Attributes of awaitables: their frame, and what they await.
@@ -95,6 +98,18 @@ def busy_threads() -> list[threading.Thread]:
 def unresponsive_tasks(loop: asyncio.AbstractEventLoop) -> list["asyncio.Task[Any]"]:
     """Tasks that were cancelled and still run: closing ``loop`` would wait for them forever."""
     return [task for task in asyncio.all_tasks(loop) if task.cancelling()]
+
+
+def exit_soon(code: int) -> None:
+    """Exit with ``code`` unless the process does so by itself within ``CLOSING`` seconds.
+
+    Closing a loop waits for lookups of names, which cannot be cancelled: without a DNS that
+    answers, for 10 s and more.
+    """
+    timer = threading.Timer(CLOSING, os._exit, (code,))
+    timer.daemon = True
+    with contextlib.suppress(RuntimeError):  # the container has reached its limit of threads
+        timer.start()
 
 
 def is_idle(thread: threading.Thread) -> bool:

@@ -62,21 +62,46 @@ class Entry:
         return {**(self.meta or {}), "health": self.health}
 
 
-def entry_of(settings: Registry, port: int, health_port: int, version: str) -> Entry:
+def entry_of(
+    settings: Registry,
+    port: int,
+    health_port: int,
+    version: str,
+#% if cookiecutter.tls == "yes"
+    *,
+    secure: bool = False,
+#% endif
+) -> Entry:
+#% if cookiecutter.tls == "yes"
+    """The entry of this pod; ``secure``: ``port`` speaks TLS.
+
+    Raises RegistryError if its address is not known.
+    """
+#% else
     """The entry of this pod. Raises RegistryError if its address is not known."""
+#% endif
     identity = Identity.from_environment()
     address = settings.address or next(iter(identity.addresses), "")
     if not address:
         raise RegistryError("the address of this pod is not known: set APP_REGISTRY__ADDRESS")
     host = f"[{address}]" if ":" in address else address
+    health = f"http://{host}:{health_port}/readyz"
+    facts = {**identity.fields(), "version": version}
+#% if cookiecutter.tls == "yes"
+    if secure:
+        # By this name clients of Spring Cloud learn that they must use https.
+        facts["secure"] = "true"
+        if health_port == port:
+            health = health.replace("http:", "https:")
+#% endif
     return Entry(
         service=settings.service,
         id=identity.pod or f"{settings.service}-{address.replace(':', '-')}-{port}",
         address=address,
         port=port,
-        health=f"http://{host}:{health_port}/readyz",
+        health=health,
         tags=tuple(listed(settings.tags)),
-        meta={**identity.fields(), "version": version},
+        meta=facts,
     )
 
 

@@ -51,6 +51,9 @@ class Consul:
             **check,
             "Name": "readiness, by probe",
             "HTTP": entry.health,
+#% if cookiecutter.tls == "yes"
+            "TLSSkipVerify": True,  # it asks by address, as the kubelet does
+#% endif
             "Interval": f"{settings.interval_seconds:g}s",
             "Timeout": f"{settings.timeout_seconds:g}s",
             "SuccessBeforePassing": settings.successes,

@@ -51,17 +51,37 @@ class Service(Protocol):
 
 @contextlib.asynccontextmanager
 async def registered(
-    service: Service, settings: Registry, *, port: int, health_port: int
+    service: Service,
+    settings: Registry,
+    *,
+    port: int,
+    health_port: int,
+#% if cookiecutter.tls == "yes"
+    secure: bool,
+#% endif
 ) -> AsyncIterator[None]:
     """Keep the pod registered while it is ready; errors are logged and never end the service.
 
+#% if cookiecutter.tls == "yes"
+    ``health_port`` is the one with /readyz; ``secure``: ``port`` speaks TLS. Raises
+    RegistryError if the pod's address is not known, or the CA cannot be read.
+#% else
     ``health_port`` is the one with /readyz. Raises RegistryError if the pod's address is not
     known, or the CA cannot be read.
+#% endif
     """
     if not settings.url:
         yield
         return
-    entry = entry_of(settings, port, health_port, service.version)
+    entry = entry_of(
+        settings,
+        port,
+        health_port,
+        service.version,
+#% if cookiecutter.tls == "yes"
+        secure=secure,
+#% endif
+    )
     client = Chosen(settings)
     state = service.registration
     state.url, state.strategy, state.entry = redacted(settings.url), settings.strategy, entry.id

@@ -60,11 +60,12 @@ def test_the_watched_service_is_the_one_that_is_made(helm: Helm, case: str) -> N
     objects = helm.render(CASES[case])
     # There may be others, such as the one of a ServiceMonitor for the management port.
     made = {one["metadata"]["name"]: one["spec"]["ports"][0] for one in objects.all("Service")}
-    name, _, port = objects.environment["APP_KUBERNETES__SERVICES"].partition(":")
+    first = objects.environment["APP_KUBERNETES__SERVICES"].partition(",")[0]
+    name, _, port = first.partition(":")
     if case in ("edge", "unwatched"):
         assert name == port == ""
     else:
-        assert name == objects.one("Deployment")["metadata"]["name"]
+        assert name == objects.owner["metadata"]["name"]
         assert port in ("", str(made[name]["port"]))
 
 
@@ -100,10 +101,10 @@ def test_everything_is_in_the_namespace_of_the_release(helm: Helm, case: str) ->
 @pytest.mark.parametrize("case", CASES)
 def test_selectors_find_the_pods_and_not_those_of_the_tests(helm: Helm, case: str) -> None:
     objects = helm.render(CASES[case])
-    labels = objects.one("Deployment")["spec"]["template"]["metadata"]["labels"]
+    labels = objects.owner["spec"]["template"]["metadata"]["labels"]
     selectors = [o["spec"]["selector"] for o in objects.all("Service")]
     selector = selectors[0]
-    selectors += [objects.one("Deployment")["spec"]["selector"]["matchLabels"]]
+    selectors += [objects.owner["spec"]["selector"]["matchLabels"]]
     selectors += [o["spec"]["selector"]["matchLabels"] for o in objects.all("PodDisruptionBudget")]
     selectors += [o["spec"]["podSelector"]["matchLabels"] for o in objects.all("NetworkPolicy")]
     selectors += [o["spec"]["selector"]["matchLabels"] for o in objects.all("PodMonitor")]

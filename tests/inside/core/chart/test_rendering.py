@@ -20,10 +20,13 @@ from tests.chart.helm import Helm, found
 VERSIONS = [f"1.{minor}" for minor in range(30, 38)]
 SCHEMAS = Path(__file__).parent / "schemas"
 CUSTOM = {
+    "AnalysisTemplate",
+    "BackendTLSPolicy",
     "DestinationRule",
     "HTTPRoute",
     "PodMonitor",
     "PrometheusRule",
+    "Rollout",
     "ScaledObject",
     "ServiceMonitor",
     "VirtualService",

@@ -3,12 +3,14 @@
 import sys
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from sqlalchemy import text
+from sqlalchemy.orm import Mapped, mapped_column
 
 from app import environment, wiring
 from app.api import database_errors, problems
 from app.database import pool
+from app.database.models import Base
 from app.database.retry import idempotent
 from app.database.session import ReadSession, Session
 from app.lifecycle.components import Component
@@ -18,6 +20,12 @@ from app.lifecycle.signals import Signals
 router = APIRouter()
 #: How often the handlers ran, by what the test calls it.
 runs: dict[str, int] = {}
+
+
+class Written(Base):
+    __tablename__ = "written"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
 
 
 async def _write(session: Any, name: str) -> None:
@@ -84,6 +92,23 @@ async def sleep(name: str, seconds: float, session: Session) -> str:
 @router.post("/read/{name}")
 async def write_in_a_read_session(name: str, session: ReadSession) -> str:
     await _write(session, name)
+    return name
+
+
+@router.post("/read-and-change/{name}")
+async def change_in_a_read_session(name: str, session: ReadSession) -> str:
+    """Changes what it has read in memory only."""
+    row = await session.get_one(Written, name)
+    row.name += " changed"
+    return row.name
+
+
+@router.post("/read-and-lose/{name}")
+async def lose_a_read_session(name: str, session: ReadSession, request: Request) -> str:
+    """Its connection dies after the last statement."""
+    pid = await session.scalar(text("SELECT pg_backend_pid()"))
+    async with request.app.state.service.components["database"].sessions() as other:
+        await other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
     return name
 
 

@@ -110,8 +110,29 @@ def test_who_waits_in_vain_is_told_what_to_do(database: str) -> None:
                     "somebody to wait",
                 )
             assert await waiting == 1
+            assert metric(pool, "db_client_connection_pending_requests") == 0
             assert metric(pool, "db_client_connection_timeouts_total") == 1
             assert metric(pool, "db_client_connection_wait_time_seconds_count") == 3
+
+    asyncio.run(story())
+
+
+def test_who_waits_is_refused_at_once_when_the_pool_closes(database: str) -> None:
+    async def story() -> None:
+        async with opened(database, pool_size=1, checkout_seconds=30) as pool:
+            async with pool.engine.connect():
+                waiting = [asyncio.create_task(number(pool)) for _ in range(3)]
+                await eventually(
+                    lambda: metric(pool, "db_client_connection_pending_requests") == 3,
+                    "three to wait",
+                )
+                closing = asyncio.create_task(pool.close())
+                async with asyncio.timeout(20):
+                    assert await outcomes(*waiting) == ["Unavailable"] * 3
+                assert not closing.done(), "it waits for the one that has a connection"
+            await closing
+            assert await outcomes(number(pool)) == ["Unavailable"]
+            assert sessions(database) == 0
 
     asyncio.run(story())
 

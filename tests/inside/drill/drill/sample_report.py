@@ -108,6 +108,7 @@ def make_old_pod() -> Report:
     return {
         "name": "a1",
         "revision": 1,
+        "canary": False,
         "node": "node-1",
         "address": "127.0.0.11:23456",
         "phases": spans("phase", [("starting", 0.0), ("ready", 1.0), ("draining", 4.0)], 6.5)
@@ -139,6 +140,7 @@ def make_new_pod() -> Report:
     return {
         "name": "b1",
         "revision": 2,
+        "canary": False,
         "node": None,
         "address": None,
         "phases": spans("phase", [("starting", 3.0), ("ready", 4.0), ("unready", 9.0)], 10.0)

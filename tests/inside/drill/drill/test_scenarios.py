@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from drill import metrics
 from drill.chart import Values
 from drill.load.routes import Call, Routes
 from drill.local.cluster import LocalBackend
@@ -14,7 +15,7 @@ from drill.plan import Plan, compared
 from drill.rehearsal import rehearse
 from drill.result import checks, text
 from drill.result.analysis import Analysis
-from drill.scenarios import SCENARIOS, crowds
+from drill.scenarios import SCENARIOS, canary, crowds
 from tests.drill import broken
 
 pytestmark = pytest.mark.slow
@@ -45,6 +46,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crowds, "ALONE_SECONDS", 2.0)
     monkeypatch.setattr(crowds, "ARRIVAL_SECONDS", 4.0)
     monkeypatch.setattr(crowds, "BESIDE_SECONDS", 4.0)
+    monkeypatch.setattr(canary, "WEIGHTS", (25, 100))
 
 
 def analysis_of(name: str, plan: Plan, folder: Path) -> Analysis:
@@ -75,6 +77,7 @@ LOOSE = {
     "AT_ONCE_MS": 3000.0,
     "NOISE_MS": 3000.0,
     "CLOSED_SECONDS": 15.0,
+    "BACK_SECONDS": 30.0,
 }
 
 
@@ -156,6 +159,17 @@ def test_the_fault_of_a_broken_service_is_named(name: str, tmp_path: Path) -> No
     analysis = analysis_of(scenario, change(PLAN), tmp_path)
     assert not analysis.passed
     assert any(word in fault for fault in analysis.faults), analysis.faults
+
+
+def test_a_bad_canary_that_its_metrics_do_not_show_is_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "LEAST_FAILURES", 10_000)
+    analysis = analysis_of("canary-errors", PLAN, tmp_path)
+    assert not analysis.passed
+    assert "its metrics did not show" in analysis.faults[0]
+    assert analysis.excused  # they do not count, but all of its faults reached clients
+    assert {lane.pod.canary for lane in analysis.lanes} == {True, False}
 
 
 #: What every pod's share of the traffic is when hardly anybody calls: quiet proves nothing then.

@@ -307,6 +307,23 @@ CASES: dict[str, Case] = {
         {9: QUIET, 20: {"NotOneLeader"}, 33: QUIET},
     ),
 #% endif
+#% if cookiecutter.tls == "yes"
+    "a renewed certificate is broken": Case(
+        one("app_tls_reload_failures_total", SELF, "0x10 6+6x20 126x20"),
+        {14: QUIET, 20: {"CertificateNotReloaded"}, 48: QUIET},
+    ),
+    # A day long, from minute -1000 on; the clock of the test begins at 0.
+    "a certificate is not renewed, then it is": Case(
+        one("app_tls_certificate_not_before_timestamp_seconds", SELF, "-60000x200 12000x50")
+        | one("app_tls_certificate_not_after_timestamp_seconds", SELF, "12000x200 98400x50"),
+        {100: {"CertificateExpires"}, 199: {"CertificateExpires"}, 203: QUIET},
+    ),
+    "a certificate in the middle of its time": Case(
+        one("app_tls_certificate_not_before_timestamp_seconds", SELF, "-60000x50")
+        | one("app_tls_certificate_not_after_timestamp_seconds", SELF, "60000x50"),
+        {40: QUIET},
+    ),
+#% endif
     "another release is in trouble": Case(
         {
             series.replace('"prod"', '"staging"'): values

@@ -14,8 +14,8 @@ from app.lifecycle.registration import Registration
 from app.registry.client import Entry, RegistryError
 from app.registry.registrar import JITTER, Registrar, Thresholds, jittered
 from app.registry.settings import Registry
+from tests.authority import HAS_OPENSSL, certificate
 from tests.harness import HOST, eventually
-from tests.kube import HAS_OPENSSL, certificate
 from tests.registry.conftest import Pod
 from tests.registry.fake import Fake
 from tests.registry.server import running

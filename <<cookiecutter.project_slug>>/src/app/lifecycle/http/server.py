@@ -22,10 +22,17 @@ from app.lifecycle.event import Event
 from app.lifecycle.http.connections import Connection, Connections
 from app.lifecycle.http.edge import PERIOD, Edge
 from app.lifecycle.http.limits import Limits
+#% if cookiecutter.tls == "yes"
+from app.lifecycle.http.tls import Tls, TlsPort
+#% endif
 from app.lifecycle.ports import StartError
 
 log = structlog.get_logger(__name__)
 
+#% if cookiecutter.tls == "yes"
+#: Seconds that a handshake may take which a stop waits for.
+HANDSHAKE = 0.3
+#% endif
 #: Seconds that connections get to send what is buffered when they are closed.
 FLUSH = 0.5
 #: Seconds that the event loop gets to read bytes that have already arrived.
@@ -45,6 +52,9 @@ class HttpServer:
         *,
         limit: int,
         limits: Limits | None = None,
+#% if cookiecutter.tls == "yes"
+        tls: TlsPort | None = None,
+#% endif
         **options: Any,
     ) -> None:
         self._socket = sock
@@ -60,6 +70,10 @@ class HttpServer:
             ws_ping_timeout=limits.pong,
             **options,
         )
+#% if cookiecutter.tls == "yes"
+        if tls is not None:
+            self._config.http = tls.behind(Connection)  # type: ignore[assignment]
+#% endif
         self._server = uvicorn.Server(self._config)
         self._server.servers = []
         self.connections = self._server.server_state = Connections(limit, limits)
@@ -122,9 +136,32 @@ class HttpServer:
         self._socket.close()
         return len(self._accepting)
 
+#% if cookiecutter.tls == "yes"
+    async def finish_handshakes(self) -> None:
+        """Let clients that have just connected come as far as others without TLS are at once."""
+        since, waited = time.monotonic() - HANDSHAKE, 0
+        while waited < HANDSHAKE / SETTLE and any(
+            isinstance(c, Connection)
+            and isinstance(c.transport, Tls)
+            and not c.transport.ready
+            and c.opened > since
+            for c in self.connections.connections
+        ):
+            waited += 1
+            await asyncio.sleep(SETTLE)
+        if waited:  # the request comes behind the handshake
+            await asyncio.sleep(SETTLE)
+
+    def _connection(self) -> asyncio.Protocol:
+        return self._config.http_protocol_class(  # type: ignore[call-arg]
+            self._config, self.connections, self._server.lifespan.state
+        )
+
+#% else
     def _connection(self) -> Connection:
         return Connection(self._config, self.connections, self._server.lifespan.state)
 
+#% endif
     def close_idle(self) -> None:
         """Close connections without a request; busy ones close after their response."""
         for connection in list(self.connections.connections):

@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.drill.cluster.apiserver import ApiServer
+from tests.drill.cluster.endpoints import slice_of
+from tests.drill.cluster.podstate import has_ended, hash_of, is_ready, ready_path
 from tests.drill.cluster.store import Json, Store, now, selected
 
 #: Seconds from the creation, and from the deletion.
@@ -269,35 +271,14 @@ class Controllers:
 
     def _slice(self, path: str, service: Json) -> None:
         selector = ",".join(f"{k}={v}" for k, v in service["spec"]["selector"].items())
-        entries = []
-        for _, pod in self.store.all("pods"):
-            phase = pod.get("status", {}).get("phase")
-            if phase != "Running" or not selected(pod, selector, ""):
-                continue
-            leaving = "deletionTimestamp" in pod["metadata"]
-            entries.append(
-                {
-                    "addresses": [pod["status"]["podIP"]],
-                    "conditions": {
-                        "ready": is_ready(pod) and not leaving,
-                        "serving": is_ready(pod),
-                        "terminating": leaving,
-                    },
-                    "targetRef": {"kind": "Pod", "name": pod["metadata"]["name"]},
-                }
-            )
+        running = [
+            pod
+            for _, pod in self.store.all("pods")
+            if pod.get("status", {}).get("phase") == "Running" and selected(pod, selector, "")
+        ]
         space, name = path.split("/services/")
         where = f"{space.replace('/api/v1', '/apis/discovery.k8s.io/v1')}/endpointslices/{name}-x"
-        labels = {"kubernetes.io/service-name": name}
-        self.store.put(
-            where,
-            {
-                "metadata": {"name": f"{name}-x", "labels": labels},
-                "addressType": "IPv4",
-                "endpoints": entries,
-                "ports": [{"name": "http", "port": 8080}],
-            },
-        )
+        self.store.put(where, slice_of(name, running))
 
     def say(self, path: str, line: object) -> None:
         """A line in a pod's log."""
@@ -307,22 +288,3 @@ class Controllers:
 
 def wall() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
-
-
-def hash_of(pod: Json) -> str:
-    return str(pod["metadata"]["labels"]["pod-template-hash"])
-
-
-def has_ended(pod: Json) -> bool:
-    statuses = pod.get("status", {}).get("containerStatuses") or [{"state": {}}]
-    return "terminated" in statuses[0]["state"]
-
-
-def is_ready(pod: Json) -> bool:
-    conditions = pod.get("status", {}).get("conditions", [])
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-
-
-def ready_path(pod: Json) -> str:
-    probe = pod["spec"]["containers"][0].get("readinessProbe", {})
-    return str(probe.get("httpGet", {}).get("path", ""))

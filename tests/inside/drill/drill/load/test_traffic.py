@@ -10,7 +10,7 @@ from drill.errors import DrillError
 from drill.load.client import Head
 from drill.load.ledger import Kind, Ledger, Lost
 from drill.load.routes import SHARES, Call, Routes
-from drill.load.traffic import KeptClient, Shed, Traffic, interleave
+from drill.load.traffic import KEPT_RATE, KeptClient, Load, Sent, Shed, Traffic, interleave
 from drill.record import Endpoint
 from tests.drill.support import OK, Clock, answering, in_loop, serving
 
@@ -50,6 +50,31 @@ def test_a_kept_connection_is_lost_to_a_close_unless_it_is_checked(checks: bool)
                 with pytest.raises(Lost, match="on a kept connection"):
                     await client.send(HELLO)
             client.close()
+
+    in_loop(check())
+
+
+@pytest.mark.parametrize(("kind", "connections"), [(Kind.CHECKED, 3), (Kind.KEPT, 1)])
+def test_a_pool_opens_another_connection_while_one_is_in_use(kind: Kind, connections: int) -> None:
+    async def check() -> None:
+        opened, enough = 0, asyncio.Event()
+
+        async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal opened
+            opened += 1
+            if opened == connections:
+                enough.set()
+            await enough.wait()
+            await answering(OK, OK, OK)(reader, writer)
+
+        async with serving(late) as port, asyncio.TaskGroup() as tasks:
+            traffic = replace(traffic_to(port), routes=Routes(HELLO, shares={kind: 1}))
+            load = Load(traffic, rate=KEPT_RATE, tasks=tasks)
+            requests = [asyncio.create_task(load._attempt(Sent(kind, 0.0))) for _ in range(3)]
+            await asyncio.gather(*requests)
+            await load.finish()
+        assert (opened, len(traffic.ledger.samples)) == (connections, 3)
+        assert not any(sample.lost for sample in traffic.ledger.samples)
 
     in_loop(check())
 

@@ -26,7 +26,7 @@ LOSSES: dict[str, tuple[Loss, str]] = {
     "excused": (
         Loss(excused=True),
         "refused by pod b, 0.8 s after its listener closed, endpoint still published: "
-        "caused by the scenario; no service could have served it",
+        "caused by the scenario, so it does not count",
     ),
     "floor": (Loss(), f"{TOO_SOON} shutdown.floorSeconds to 8"),
     "floor-above-the-limit": (
