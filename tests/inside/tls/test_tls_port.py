@@ -89,7 +89,7 @@ def test_plain_http_is_told_to_speak_tls(serve: Start, settings: dict[str, str])
     with Connection(HOST, service.port) as pod:
         assert pod.get("/readyz").headers["x-pod-name"] == "web-1"  # no mistake: see data_plane
     assert failures(service, "plain_http") == 2
-    assert len(service.lines("plain HTTP on the port of TLS: make the client use https")) == 1
+    assert len(service.lines("plain HTTP on the port of TLS: its clients must use https")) == 1
 
 
 @pytest.mark.parametrize("data", [b"\x00\x01\x02", b"\x16\x03\x01\x00\x05hello", b"\x80\x2e\x01"])

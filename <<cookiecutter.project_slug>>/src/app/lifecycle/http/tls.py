@@ -50,7 +50,7 @@ class TlsPort:
 
     def fail(self, failure: Failure) -> None:
         if failure == "plain_http" and not self.failed[failure]:
-            log.warning("plain HTTP on the port of TLS: make the client use https")
+            log.warning("plain HTTP on the port of TLS: its clients must use https")
         self.failed[failure] += 1
 
     def families(self) -> Iterable[Metric]:
