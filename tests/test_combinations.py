@@ -200,7 +200,9 @@ def test_without_argo_rollouts_no_file_speaks_of_it_but_as_an_alternative(bake: 
 
 def test_without_tls_no_file_speaks_of_it(bake: Bake) -> None:
     project = bake()
-    words = re.compile(r"APP_TLS|Values\.tls|app_tls_|BackendTLSPolicy|lifecycle\.http\.tls|TlsPort|docs/tls|certificate_settings")
+    words = re.compile(
+        r"APP_TLS|Values\.tls|app_tls_|BackendTLSPolicy|lifecycle\.http\.tls|TlsPort|docs/tls|certificate_s"
+    )
     found = [(path.as_posix(), words.search(read(project, path))) for path in files_in(project)]
     assert [(path, match[0]) for path, match in found if match] == []
 

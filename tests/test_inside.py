@@ -157,7 +157,7 @@ ANSWERS: dict[str, Answers] = {
     "istio": {"mesh": "istio"},
     "linkerd": {"mesh": "linkerd"},
     "tls": {"tls": "yes"},
-    "argo-rollouts": {"argo_rollouts": "yes", "mesh": "istio"},
+    "argo-rollouts": {"argo_rollouts": "yes", "mesh": "istio", "tls": "yes"},
     "consul": {"service_registry": "consul", "tls": "yes"},
     "nacos": {"service_registry": "nacos"},
     "etcd": {"service_registry": "etcd"},

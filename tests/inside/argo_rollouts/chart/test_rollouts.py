@@ -18,6 +18,7 @@ PROMTOOL = shutil.which("promtool")
 PROMETHEUS = "http://prometheus-operated.monitoring:9090"
 ROUTE: Any = {"httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}]}}
 NAME = "web-example-service"
+VALUES = (CHART / "values.yaml").read_text("utf-8")
 
 
 def rollouts(traffic: str = "gateway", **more: Any) -> Any:
@@ -48,6 +49,17 @@ def test_the_pods_are_those_of_the_deployment(helm: Helm) -> None:
     for name in ("minReadySeconds", "progressDeadlineSeconds", "revisionHistoryLimit"):
         assert one[name] == other[name]
     assert other["progressDeadlineAbort"] is True
+
+
+@pytest.mark.skipif("\ntls:" not in VALUES, reason="the project has no TLS")
+def test_a_gateway_speaks_tls_to_both_versions(helm: Helm) -> None:
+    tls = {"tls": {"secretName": "web-tls", "hostname": "web"}, "service": {"port": 443}}
+    without_proxy = {"mesh": {"enabled": False}} if "\nmesh:" in VALUES else {}
+    objects = helm.render(rollouts() | tls | without_proxy)
+    services = {one["metadata"]["name"]: one["spec"]["ports"] for one in objects.all("Service")}
+    assert [ports[0]["appProtocol"] for ports in services.values()] == ["https", "https"]
+    targets = objects.one("BackendTLSPolicy")["spec"]["targetRefs"]
+    assert sorted(target["name"] for target in targets) == sorted(services)
 
 
 @pytest.mark.parametrize("kind", ["hpa", "keda"])

@@ -91,6 +91,12 @@ def test_a_gateway_speaks_tls_to_the_pods(helm: Helm) -> None:
     assert "wellKnownCACertificates" not in validation
 
 
+def test_a_canary_without_a_route_of_its_own_is_spoken_to_with_tls(helm: Helm) -> None:
+    objects = helm.render({**ON, "tls": {**ON["tls"], "hostname": "web.default.svc"}})
+    (target,) = objects.one("BackendTLSPolicy")["spec"]["targetRefs"]
+    assert target["name"] == objects.one("Service")["metadata"]["name"]
+
+
 @pytest.mark.parametrize(
     ("sentence", "values"),
     [
