@@ -84,6 +84,13 @@ def test_a_lookup_of_the_application_does_not_hold_up_the_exit(
     assert service.seconds() < NO_WAIT
 
 
+def test_a_process_may_go_on_after_its_service(serve: Start) -> None:
+    service = serve("tests.apps.lasting")
+    service.signal()
+    assert service.ended() == 1
+    assert service.stderr == "the process goes on\n"
+
+
 @pytest.mark.parametrize("place", [refusing, dropping])
 def test_the_address_of_the_service(serve: Start, place: Place) -> None:
     leaves_with_its_endpoint(serve, place)

@@ -187,7 +187,8 @@ class Service:
             printed = flush_prints(time_to_write(self.lifecycle))
             if not printed or busy_threads() or unresponsive_tasks(runner.get_loop()):
                 os._exit(code)
-            exit_soon(code)
+            closing = exit_soon(code)
+        closing.cancel()
         watchdog.stop()
         return code
 

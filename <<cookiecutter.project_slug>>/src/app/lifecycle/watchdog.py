@@ -100,8 +100,8 @@ def unresponsive_tasks(loop: asyncio.AbstractEventLoop) -> list["asyncio.Task[An
     return [task for task in asyncio.all_tasks(loop) if task.cancelling()]
 
 
-def exit_soon(code: int) -> None:
-    """Exit with ``code`` unless the process does so by itself within ``CLOSING`` seconds.
+def exit_soon(code: int) -> threading.Timer:
+    """Exit with ``code`` unless the returned timer is cancelled within ``CLOSING`` seconds.
 
     Closing a loop waits for lookups of names, which cannot be cancelled: without a DNS that
     answers, for 10 s and more.
@@ -110,6 +110,7 @@ def exit_soon(code: int) -> None:
     timer.daemon = True
     with contextlib.suppress(RuntimeError):  # the container has reached its limit of threads
         timer.start()
+    return timer
 
 
 def is_idle(thread: threading.Thread) -> bool:
