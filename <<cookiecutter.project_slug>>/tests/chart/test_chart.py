@@ -92,6 +92,19 @@ def test_every_setting_can_be_set_in_the_values() -> None:
     named = {one["name"] for one in registered.container["env"]}
     own |= {name for name in named if name.startswith("APP_")}
 #% endif
+#% if cookiecutter.tls == "yes"
+    secured = found()[0].render(
+        {
+            "tls": {"secretName": "shop"},
+            "service": {"port": 443},
+#% if cookiecutter.mesh != "none"
+            "mesh": {"enabled": False},
+#% endif
+        }
+    )
+    named = {one["name"] for one in secured.container["env"]}
+    own |= {name for name in named if name.startswith("APP_")}
+#% endif
     assert config | own == {name for name, _ in variables()}
     assert not config & own, "such a setting would have two places"
 
