@@ -31,7 +31,7 @@ def test_a_request_whose_client_has_left_is_cancelled(serve: Start) -> None:
 def test_an_overdue_thread_is_counted_until_it_ends(serve: Start) -> None:
     service = serve("tests.application")
     with service.connect() as connection:
-        connection.ask("/thread?seconds=2", x_request_timeout="0.2")
+        connection.ask("/thread?seconds=6", x_request_timeout="0.2")
         assert connection.response().status == 504
     eventually(lambda: service.status().get("overdue_threads"), "the thread to be named")
     eventually(lambda: not service.status().get("overdue_threads"), "the thread to end")
