@@ -49,8 +49,10 @@ def test_requests_are_served_over_tls(serve: Start, settings: dict[str, str]) ->
     service = serve("tests.application", **settings)
     with Secured(service.port, Path(settings["APP_TLS__KEY"]).parent) as client:
         assert client.get("/hello").body == b'"hello"'
+        client.ask("/slow?seconds=1")
+        eventually(lambda: service.status()["in_flight"] == 1, "the request to be in flight")
         service.signal()
-        assert client.get("/hello").closes
+        assert client.response().closes
         assert client.ends()
     assert service.ended() == 0
 

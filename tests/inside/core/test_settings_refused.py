@@ -65,6 +65,12 @@ REFUSED = {
     "APP_LOG__FORMAT=xml": "APP_LOG__FORMAT='xml': Input should be 'auto', 'json' or 'console'",
     "APP_LOG__ACCESS=2": "APP_LOG__ACCESS='2': Input should be a valid boolean",
     "APP_LOG__ACCESS_SHARE=2": "APP_LOG__ACCESS_SHARE='2': Input should be less than or equal to 1",
+#% if cookiecutter.tls == "yes"
+    "APP_TLS__CERTIFICATE=/tls.crt": "APP_TLS__CERTIFICATE=/tls.crt is set but APP_TLS__KEY is not",
+    "APP_TLS__KEY=/tls.key": "APP_TLS__KEY=/tls.key is set but APP_TLS__CERTIFICATE is not",
+    "APP_TLS__MINIMUM_VERSION=1.1": "MINIMUM_VERSION='1.1': Input should be '1.2' or '1.3'",
+    "APP_TLS__CHECK_SECONDS=0": "APP_TLS__CHECK_SECONDS='0': Input should be greater than 0",
+#% endif
 #% if cookiecutter.database == "postgresql"
     "APP_DATABASE__URL=mysql://b/c": "APP_DATABASE__URL begins with mysql:, but must begin with",
     "APP_DATABASE__POOL_SIZE=0": "APP_DATABASE__POOL_SIZE='0': Input should be greater than or",

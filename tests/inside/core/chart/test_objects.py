@@ -84,6 +84,9 @@ def test_the_token_is_the_services_alone_and_where_it_looks_for_it(helm: Helm) -
 #% if cookiecutter.leader_election == "no"
 def test_without_watching_there_is_neither_token_nor_role(helm: Helm) -> None:
     values: Any = {"shutdown": {"watchEndpoints": False}, "networkPolicy": {"egress": []}}
+#% if cookiecutter.mesh != "none"
+    values["mesh"] = {"enabled": False}  # whose proxy has its own
+#% endif
     objects = helm.render(values)
     assert objects.all("Role") == objects.all("RoleBinding") == []
     assert not [volume for volume in objects.pod["volumes"] if "projected" in volume]

